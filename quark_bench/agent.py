@@ -1,0 +1,271 @@
+"""Agent: a named step of a pipeline, and what it is handed when it is called."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, overload
+
+from quark_bench.errors import PipelineError
+from quark_bench.policy import Policy
+
+RESERVED = ("prompt", "call")
+"""Parameters that are not agents: the prompt, and the Call."""
+
+Message = Mapping[str, str]
+"""`{"role": "user", "content": "..."}`, as chat models take it."""
+
+
+def canonical(name: str) -> str:
+    """Names compare without case and underscores: `SelfImprovement` is `self_improvement`."""
+    return name.replace("_", "").lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model answered. Tokens are counts; `first_token_s` counts from sending the request."""
+
+    text: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost_usd: float = 0.0
+    first_token_s: float | None = None
+
+
+class Model(Protocol):
+    """How text is generated: one method for async agents and one for sync ones."""
+
+    name: str
+
+    async def reply(self, messages: Sequence[Message], seed: int) -> Reply:
+        """Answer the messages without blocking the event loop."""
+        ...
+
+    def reply_blocking(self, messages: Sequence[Message], seed: int) -> Reply:
+        """Answer the messages in the calling thread."""
+        ...
+
+
+@dataclass(slots=True)
+class Usage:
+    """What one attempt of an agent spent at models; filled by `Call.model`, read into the span."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost_usd: float = 0.0
+    first_token_s: float | None = None
+    simulated_s: float = 0.0
+
+    def add(self, reply: Reply) -> Reply:
+        self.tokens_in += reply.tokens_in
+        self.tokens_out += reply.tokens_out
+        self.cost_usd += reply.cost_usd
+        self.first_token_s = reply.first_token_s
+        return reply
+
+
+@dataclass(slots=True)
+class Call:
+    """The circumstances of one attempt: handed to agents that have a parameter `call`.
+
+    `deadline_s` is the time left when the attempt began (None: no limit). `ready` is what the agent's
+    `setup` returned in this process. `seed` depends on the run's seed, the prompt, the repeat and the agent,
+    not on the arm or the attempt, so that arms meet equal draws.
+    """
+
+    agent: str
+    prompt_id: str
+    repeat: int
+    attempt: int
+    trial_seed: int
+    deadline_s: float | None
+    ready: Any
+    run_key: str
+    generator: Model | None
+    blocking: bool
+    usage: Usage = field(default_factory=Usage)
+
+    @property
+    def seed(self) -> int:
+        return stable_hash(self.trial_seed, self.agent)
+
+    @property
+    def idempotency_key(self) -> str:
+        """Equal for every execution of this trial's call, whatever worker or attempt it runs on."""
+        parts = "\0".join((self.run_key, self.prompt_id, str(self.repeat), canonical(self.agent)))
+        return hashlib.sha256(parts.encode()).hexdigest()[:32]
+
+    def model(self, messages: Sequence[Message]) -> Any:
+        """Ask the run's model: `await call.model(...)` in an async agent, `call.model(...)` in a sync one.
+
+        Returns a Reply, whose tokens and cost land in this agent's span. Raises PipelineError when the
+        pipeline was given no model.
+        """
+        if self.generator is None:
+            raise PipelineError(
+                f"agent {self.agent!r} asks a model, but its pipeline has none; give Pipeline(..., model=...)"
+            )
+        if self.blocking:
+            return self.usage.add(self.generator.reply_blocking(messages, self.seed))
+        return self._awaited(self.generator, messages)
+
+    async def _awaited(self, generator: Model, messages: Sequence[Message]) -> Reply:
+        return self.usage.add(await generator.reply(messages, self.seed))
+
+
+def stable_hash(*parts: object) -> int:
+    """A 64-bit hash that is equal in every process and on every machine."""
+    digest = hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=8)
+    return int.from_bytes(digest.digest(), "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A parameter that names another agent; with a default it is optional and takes that on failure."""
+
+    parameter: str
+    optional: bool
+    default: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A named step: a sync or async callable with a Policy. Made by `@agent`.
+
+    `setup` runs once per process, outside every latency; its result is `call.ready`. `cpu` says that the
+    agent burns CPU rather than waits; `resources` are Dask resources it needs; an `optional` agent's failure
+    degrades a record instead of failing it.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    inputs: tuple[Input, ...]
+    takes_prompt: bool
+    takes_call: bool
+    is_async: bool
+    policy: Policy = field(default_factory=Policy)
+    setup: Callable[[], Any] | None = None
+    cpu: bool = False
+    resources: Mapping[str, float] = field(default_factory=dict)
+    optional: bool = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function itself, as a unit test would."""
+        return self.function(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel by name where the decorated name can be imported, else by value.
+
+        `@agent` puts an Agent where its function stood, so pickle would find the name taken by another
+        object and copy the function with all its globals.
+        """
+        module, path = getattr(self.function, "__module__", None), getattr(self.function, "__qualname__", None)
+        if module and path and module != "__main__" and _resolve(module, path) is self:
+            return _resolve, (module, path)
+        return Agent, tuple(getattr(self, slot) for slot in self.__dataclass_fields__)
+
+
+def _resolve(module: str, path: str) -> Any:
+    """The object at `path` in an importable module; None where there is none."""
+    try:
+        found: Any = importlib.import_module(module)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        return None
+    return found
+
+
+@overload
+def agent(function: Callable[..., Any], /) -> Agent: ...
+@overload
+def agent(
+    function: None = None,
+    /,
+    *,
+    name: str | None = None,
+    setup: Callable[[], Any] | None = None,
+    cpu: bool = False,
+    resources: Mapping[str, float] | None = None,
+    optional: bool = False,
+    **policy: Any,
+) -> Callable[[Callable[..., Any]], Agent]: ...
+def agent(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    setup: Callable[[], Any] | None = None,
+    cpu: bool = False,
+    resources: Mapping[str, float] | None = None,
+    optional: bool = False,
+    **policy: Any,
+) -> Any:
+    """Make an Agent of a function, coroutine function, callable object or partial.
+
+    Every parameter but `prompt` and `call` names the agent whose result it takes. Further keywords are the
+    Policy's (`timeout_s`, `retries`, ...). Raises PipelineError, naming the agent, for a signature that
+    cannot be wired.
+    """
+
+    def make(function: Callable[..., Any]) -> Agent:
+        chosen = name or _name_of(function)
+        try:
+            limits = Policy(**policy)
+        except TypeError:
+            known = ", ".join(Policy.__dataclass_fields__)
+            raise PipelineError(f"agent {chosen!r}: unknown option in {sorted(policy)}; known: {known}") from None
+        inputs, parameters = _inputs_of(chosen, function)
+        return Agent(
+            name=chosen,
+            function=function,
+            inputs=inputs,
+            takes_prompt="prompt" in parameters,
+            takes_call="call" in parameters,
+            is_async=_is_async(function),
+            policy=limits,
+            setup=setup,
+            cpu=cpu,
+            resources=dict(resources or {}),
+            optional=optional,
+        )
+
+    return make if function is None else make(function)
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    inner = function.func if isinstance(function, functools.partial) else function
+    name = getattr(inner, "__name__", None) or type(inner).__name__
+    if name == "<lambda>":
+        raise PipelineError("a lambda has no name to wire by; write agent(name='...')(lambda ...)")
+    return str(name)
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    inner = function.func if isinstance(function, functools.partial) else function
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004 - asks how it is defined, not whether it can be called
+
+
+def _inputs_of(name: str, function: Callable[..., Any]) -> tuple[tuple[Input, ...], tuple[str, ...]]:
+    if not callable(function):
+        raise PipelineError(f"agent {name!r} is a {type(function).__name__}, which cannot be called")
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        raise PipelineError(f"agent {name!r} has no readable signature; wrap it in a def") from None
+    inputs = []
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise PipelineError(
+                f"agent {name!r}: parameter {parameter.name!r} cannot be wired by name; "
+                "name each input as an ordinary parameter"
+            )
+        bound = isinstance(function, functools.partial) and parameter.name in function.keywords
+        if parameter.name not in RESERVED and not bound:
+            has_default = parameter.default is not parameter.empty
+            inputs.append(Input(parameter.name, has_default, parameter.default if has_default else None))
+    return tuple(inputs), tuple(parameter.name for parameter in parameters)

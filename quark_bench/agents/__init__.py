@@ -1,0 +1,1 @@
+"""Agents: the built-in assistant, written as a user would write theirs."""

@@ -1,0 +1,144 @@
+"""Prompt and Dataset: what is asked, in which order, under which ids."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, overload
+
+from quark_bench.errors import DataError, UsageError
+
+FIELDS = ("id", "text", "category", "reference", "contexts")
+"""The fields of a prompt that a column of a file can be mapped to; all other columns become metadata."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One case of a data set.
+
+    `reference` holds every acceptable answer; `contexts` the ids or texts of the passages that answer the
+    prompt. Agents see neither: `blind()` is what they are given.
+    """
+
+    id: str
+    text: str
+    category: str | None = None
+    reference: tuple[str, ...] = ()
+    contexts: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def blind(self) -> Prompt:
+        """The same prompt without what would give the answer away."""
+        return Prompt(self.id, self.text, self.category, metadata=self.metadata)
+
+    def content(self) -> str:
+        """Canonical JSON of everything but the id; equal prompts have equal content."""
+        return json.dumps(
+            [self.text, self.category, self.reference, self.contexts, dict(self.metadata)],
+            sort_keys=True,
+            ensure_ascii=False,
+            default=str,
+        )
+
+
+class Reader(Protocol):
+    """Reads a file into a Dataset; filled in by the package's door, because things do not import sources."""
+
+    def __call__(self, path: str | Path, *, fields: Mapping[str, str] | None = None) -> Dataset: ...
+
+
+class Dataset:
+    """Ordered prompts with unique ids and a content hash.
+
+    Raises DataError for no prompts at all or an id that occurs twice.
+    """
+
+    reader: ClassVar[Reader]
+
+    def __init__(self, prompts: Iterable[Prompt], name: str = "dataset") -> None:
+        self.prompts = tuple(prompts)
+        self.name = name
+        if not self.prompts:
+            raise DataError(f"{name}: no prompts; give a file with at least one row")
+        seen: dict[str, int] = {}
+        for row, prompt in enumerate(self.prompts, 1):
+            if prompt.id in seen:
+                raise DataError(
+                    f"{name}, row {row}: id {prompt.id!r} was already used in row {seen[prompt.id]}; "
+                    "make ids unique, or map another column with --field id=COLUMN"
+                )
+            seen[prompt.id] = row
+
+    @classmethod
+    def read(cls, path: str | Path, *, fields: Mapping[str, str] | None = None) -> Dataset:
+        """Read JSONL, CSV or Parquet, told apart by the file's ending.
+
+        `fields` maps a prompt's field to a column (`{"text": "question"}`). Columns that no field takes
+        become metadata. Raises DataError with file and row.
+        """
+        return cls.reader(path, fields=fields)
+
+    @classmethod
+    def of(cls, texts: Iterable[str], name: str = "dataset") -> Dataset:
+        """A data set of bare texts, ids by position (`p-1`, `p-2`, ...)."""
+        return cls((Prompt(f"p-{n}", text) for n, text in enumerate(texts, 1)), name)
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def __iter__(self) -> Iterator[Prompt]:
+        return iter(self.prompts)
+
+    @overload
+    def __getitem__(self, index: int) -> Prompt: ...
+    @overload
+    def __getitem__(self, index: slice) -> Dataset: ...
+    def __getitem__(self, index: int | slice) -> Prompt | Dataset:
+        chosen = self.prompts[index]
+        return chosen if isinstance(chosen, Prompt) else Dataset(chosen, self.name)
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.name!r}, {len(self)} prompts, {self.content_hash[:12]})"
+
+    @cached_property
+    def content_hash(self) -> str:
+        """sha256 over ids and contents in their order: what a resumed or compared run must share."""
+        digest = hashlib.sha256()
+        for prompt in self.prompts:
+            digest.update(prompt.id.encode())
+            digest.update(b"\0")
+            digest.update(prompt.content().encode())
+            digest.update(b"\n")
+        return digest.hexdigest()
+
+    @property
+    def has_references(self) -> bool:
+        """Whether any prompt can be scored."""
+        return any(prompt.reference for prompt in self.prompts)
+
+    def limit(self, n: int) -> Dataset:
+        """The first `n` prompts. Raises UsageError for n < 1."""
+        if n < 1:
+            raise UsageError(f"--limit {n} leaves no prompts; give a number of 1 or more")
+        return self[:n]
+
+    def subset(self, n: int, seed: int) -> Dataset:
+        """`n` prompts drawn without replacement by `seed`, in their original order."""
+        if n < 1:
+            raise UsageError(f"a subset of {n} prompts is empty; give a number of 1 or more")
+        chosen = sorted(random.Random(seed).sample(range(len(self)), min(n, len(self))))
+        return Dataset((self.prompts[index] for index in chosen), self.name)
+
+    def where(self, category: str) -> Dataset:
+        """The prompts of one category. Raises UsageError when there is none, naming those that exist."""
+        chosen = [prompt for prompt in self.prompts if prompt.category == category]
+        if not chosen:
+            known = sorted({prompt.category for prompt in self.prompts if prompt.category})
+            hint = f"categories here: {', '.join(known)}" if known else "no prompt here has a category"
+            raise UsageError(f"{self.name}: no prompt is of category {category!r}; {hint}")
+        return Dataset(chosen, self.name)

@@ -1,0 +1,64 @@
+"""Every error a person can meet, and the exit code that a command turns it into.
+
+    QuarkBenchError
+    ├── UsageError            an option or an argument is wrong                    exit 2
+    │   ├── DataError         a prompt file, or one row of it, is wrong            exit 2
+    │   ├── PipelineError     a pipeline cannot be built or loaded                 exit 2
+    │   └── RunNotFoundError  a run was named that cannot be opened                exit 2
+    └── ExecutionError        a run could not start or could not finish            exit 4
+        ├── ClusterError      the Dask cluster is unreachable, unfit or gone       exit 4
+        └── ConservationError planned != ok + degraded + failed + not run          exit 4
+
+A message states what is wrong and what to do next. An agent's own exception is not in this tree:
+it becomes the error of its record and never leaves the trial.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class QuarkBenchError(Exception):
+    """Base of all errors that are addressed to a person."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class UsageError(QuarkBenchError):
+    """An option or an argument is wrong."""
+
+
+class DataError(UsageError):
+    """A prompt file, or one row of it, is wrong. The message begins with the file and the row."""
+
+
+class PipelineError(UsageError):
+    """A pipeline cannot be built or loaded. The message names the agent or the file at fault."""
+
+
+class RunNotFoundError(UsageError):
+    """A run was named that does not exist or cannot be read."""
+
+
+class ExecutionError(QuarkBenchError):
+    """A run could not start or could not finish."""
+
+    exit_code = 4
+
+
+class ClusterError(ExecutionError):
+    """The Dask cluster is unreachable, unfit for the run, or was lost."""
+
+
+class ConservationError(ExecutionError):
+    """Trials were lost or counted twice: planned is not ok + degraded + failed + not run."""
+
+
+def describe(error: BaseException, limit: int = 2_000) -> str:
+    """`Type: message` of an exception, at most `limit` characters, even where its `str` raises."""
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - a user's __str__ may raise anything
+        message = "(its message could not be made)"
+    name = type(error).__name__
+    return (f"{name}: {message}" if message else name)[:limit]

@@ -1,0 +1,1 @@
+"""Execute: several ways to carry out the blocks of a plan."""

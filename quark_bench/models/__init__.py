@@ -1,0 +1,1 @@
+"""Models: how text is generated."""

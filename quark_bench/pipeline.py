@@ -1,0 +1,168 @@
+"""Pipeline: the DAG of agents, checked when it is built."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from quark_bench.agent import RESERVED, Agent, Model, agent, canonical
+from quark_bench.errors import PipelineError
+
+
+class Shipment(Protocol):
+    """A pipeline on its way to another process: plain data that can `load()` itself there.
+
+    `key` is the sha256 of its source text and settings: equal keys are equal pipelines.
+    """
+
+    key: str
+
+    def load(self) -> Pipeline:
+        """Build the pipeline in this process. Raises PipelineError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An agent at its place in the DAG. `needs` and `feeds` are positions in `Pipeline.steps`."""
+
+    index: int
+    agent: Agent
+    needs: tuple[int, ...]
+    feeds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return self.agent.name
+
+
+class Pipeline:
+    """Agents wired by their parameters' names.
+
+    `answer` names the agent whose result is the record's answer; it may be left out when one agent is the
+    only one that feeds no other. `model` is what `call.model` asks. `latency_profile` names simulated
+    latencies, if the agents have any. `agents` keep their declared order wherever their inputs allow it.
+
+    Raises PipelineError, naming the culprit, for equal names, reserved names, an input that no agent has, a
+    cycle, or an unknown answer agent.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        agents: Iterable[Agent | Callable[..., Any]],
+        *,
+        answer: str | None = None,
+        model: Model | None = None,
+        latency_profile: str | None = None,
+    ) -> None:
+        self.name = name
+        self.model = model
+        self.latency_profile = latency_profile
+        declared = [item if isinstance(item, Agent) else agent(item) for item in agents]
+        self.steps = _wire(name, declared)
+        self.answer_index = _answer_index(name, self.steps, answer)
+
+    @property
+    def agents(self) -> tuple[Agent, ...]:
+        """The agents in the order in which `sequential` calls them."""
+        return tuple(step.agent for step in self.steps)
+
+    @property
+    def answer(self) -> str:
+        """Name of the agent that gives the answer."""
+        return self.steps[self.answer_index].name
+
+    @property
+    def levels(self) -> int:
+        """Agents on the longest chain."""
+        return max(self.depths()) + 1
+
+    @property
+    def width(self) -> int:
+        """Most agents at one depth: about how many calls of one prompt can be under way at once."""
+        depths = self.depths()
+        return max(depths.count(depth) for depth in depths)
+
+    def depths(self) -> list[int]:
+        """For each step, the number of agents on the longest chain before it."""
+        depths: list[int] = []
+        for step in self.steps:
+            depths.append(max((depths[need] + 1 for need in step.needs), default=0))
+        return depths
+
+    def __repr__(self) -> str:
+        return f"Pipeline({self.name!r}, {[step.name for step in self.steps]}, answer={self.answer!r})"
+
+
+def _wire(pipeline: str, agents: Sequence[Agent]) -> tuple[Step, ...]:
+    if not agents:
+        raise PipelineError(f"pipeline {pipeline!r} has no agents")
+    by_name: dict[str, Agent] = {}
+    for each in agents:
+        key = canonical(each.name)
+        if key in map(canonical, RESERVED):
+            raise PipelineError(f"pipeline {pipeline!r}: an agent cannot be called {each.name!r}, which is reserved")
+        if key in by_name:
+            raise PipelineError(
+                f"pipeline {pipeline!r}: two agents are called {by_name[key].name!r} and {each.name!r}, "
+                "which are the same name (case and underscores do not count)"
+            )
+        by_name[key] = each
+    for each in agents:
+        for needed in each.inputs:
+            if canonical(needed.parameter) not in by_name:
+                close = difflib.get_close_matches(needed.parameter, [a.name for a in agents], 1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise PipelineError(
+                    f"pipeline {pipeline!r}: agent {each.name!r} needs {needed.parameter!r}, "
+                    f"which is no agent of it{hint}"
+                )
+    order = _topological(pipeline, by_name)
+    position = {key: index for index, key in enumerate(order)}
+    needs = [tuple(position[canonical(i.parameter)] for i in by_name[key].inputs) for key in order]
+    return tuple(
+        Step(index, by_name[key], needs[index], tuple(j for j, other in enumerate(needs) if index in other))
+        for index, key in enumerate(order)
+    )
+
+
+def _topological(pipeline: str, by_name: dict[str, Agent]) -> list[str]:
+    """Declared order, each agent moved back only as far as its inputs ask."""
+    waiting = list(by_name)
+    order: list[str] = []
+    while waiting:
+        ready = next(
+            (key for key in waiting if all(canonical(i.parameter) in order for i in by_name[key].inputs)), None
+        )
+        if ready is None:
+            raise PipelineError(f"pipeline {pipeline!r}: agents need each other in a cycle: {_cycle(waiting, by_name)}")
+        waiting.remove(ready)
+        order.append(ready)
+    return order
+
+
+def _cycle(waiting: Sequence[str], by_name: dict[str, Agent]) -> str:
+    """One cycle among the agents that could not be ordered, as `a -> b -> a`."""
+    path = [waiting[0]]
+    while path[-1] not in path[:-1]:
+        needed = (canonical(i.parameter) for i in by_name[path[-1]].inputs)
+        path.append(next(key for key in needed if key in waiting))
+    loop = path[path.index(path[-1]) :]
+    return " -> ".join(by_name[key].name for key in reversed(loop))
+
+
+def _answer_index(pipeline: str, steps: tuple[Step, ...], answer: str | None) -> int:
+    if answer is None:
+        ends = [step for step in steps if not step.feeds]
+        if len(ends) == 1:
+            return ends[0].index
+        names = ", ".join(step.name for step in ends)
+        raise PipelineError(f"pipeline {pipeline!r}: give answer=...; several agents end it: {names}")
+    for step in steps:
+        if canonical(step.name) == canonical(answer):
+            return step.index
+    names = ", ".join(step.name for step in steps)
+    raise PipelineError(f"pipeline {pipeline!r}: answer={answer!r} is no agent of it; its agents: {names}")

@@ -1,0 +1,118 @@
+"""Span and Record: what was measured. Batch: how a chunk's measurements travel.
+
+Named tuples rather than frozen dataclasses: both are immutable and slotted, but a tuple is made five times
+as fast (0.3 against 1.6 µs), and a chunk makes thousands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+
+class RecordStatus(StrEnum):
+    """How a trial ended."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    """An optional agent failed; the answer is there."""
+    FAILED = "failed"
+    """An agent that is not optional failed, or the answer is missing."""
+
+
+class SpanStatus(StrEnum):
+    """How one attempt of an agent's call ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    """Never called: an agent it needs has no result."""
+
+
+class Span(NamedTuple):
+    """One attempt of one agent's call. Times are seconds on the measuring machine's monotonic clock until the
+    client makes them offsets from the session's start."""
+
+    prompt_id: str
+    agent: str
+    attempt: int
+    """Counts from 1; 0 for a skipped agent."""
+    status: str
+    start_s: float
+    end_s: float
+    queue_s: float
+    """From all inputs there (or the backoff over) to the start: waits for a thread or a slot."""
+    error: str | None
+    tokens_in: int
+    tokens_out: int
+    first_token_s: float | None
+    simulated_s: float
+    """The part of the duration that was a simulated latency."""
+
+
+class Record(NamedTuple):
+    """One finished trial. `start_s` is its admission, on the same clock as its spans; other `_s` are durations."""
+
+    prompt_id: str
+    category: str | None
+    status: str
+    answer: str | None
+    error: str | None
+    error_agent: str | None
+    due_s: float
+    """When it should have started; equals `start_s` in a closed load."""
+    start_s: float
+    latency_s: float
+    """From admission until its last agent ended."""
+    answer_s: float | None
+    """From admission until the answer was there."""
+    service_s: float
+    """Latency without waits for a slot or a retry's backoff."""
+    work_s: float
+    """Sum of all attempts' durations."""
+    critical_path_s: float
+    """Longest path through the DAG with those durations."""
+    simulated_s: float
+    attempts: int
+    fallbacks: int
+    executions: int
+    """How often the trial was run in all; above 1 after a lost worker."""
+    tokens_in: int
+    tokens_out: int
+    cost_usd: float
+
+
+CLOCKS = frozenset({"due_s", "start_s", "end_s"})
+"""Columns that hold clock readings; all others ending in `_s` are durations."""
+
+Columns = dict[str, Sequence[Any]]
+"""Rows turned into columns, by name."""
+
+
+def columns(kind: type[Record] | type[Span], rows: Sequence[Record] | Sequence[Span]) -> Columns:
+    """The rows as columns of equal length."""
+    turned = zip(*rows, strict=True) if rows else ([] for _ in kind._fields)
+    return dict(zip(kind._fields, turned, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The measurements of one chunk, as columns; what is equal in all its rows is held once.
+
+    `clock_offset_s` is what the client adds to the columns in CLOCKS to make them offsets from the
+    session's start.
+    """
+
+    arm: str
+    repeat: int
+    block: int
+    chunk: int
+    worker: str
+    records: Columns
+    spans: Columns
+    clock_offset_s: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.records["prompt_id"])

@@ -1,0 +1,1 @@
+"""Report: several ways to tell what a run found."""

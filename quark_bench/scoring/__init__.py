@@ -1,0 +1,1 @@
+"""Scoring: several ways to judge the answer of one record."""

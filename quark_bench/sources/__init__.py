@@ -1,0 +1,1 @@
+"""Sources: files of several formats, each read into a Dataset."""
