@@ -1,1 +1,83 @@
-"""quark-bench: benchmark and evaluate pipelines of agents over files of prompts, on Dask."""
+"""quark-bench: benchmark and evaluate pipelines of agents over files of prompts, on Dask.
+
+from quark_bench import Dataset, Pipeline, agent, bench
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from quark_bench.dataset import Dataset
+from quark_bench.sources import read_dataset
+
+if TYPE_CHECKING:
+    from quark_bench.agent import Agent, Call, Model, Reply, agent
+    from quark_bench.bench import bench
+    from quark_bench.dataset import Prompt
+    from quark_bench.errors import QuarkBenchError
+    from quark_bench.pipeline import Pipeline
+    from quark_bench.plan import Arm, Strategy
+    from quark_bench.policy import Policy
+    from quark_bench.run import Run
+
+__all__ = [
+    "Agent",
+    "Arm",
+    "Call",
+    "Dataset",
+    "Model",
+    "Pipeline",
+    "Policy",
+    "Prompt",
+    "QuarkBenchError",
+    "Reply",
+    "Run",
+    "Strategy",
+    "agent",
+    "bench",
+]
+
+_HOMES = {
+    "Agent": "agent",
+    "Arm": "plan",
+    "Call": "agent",
+    "Model": "agent",
+    "Pipeline": "pipeline",
+    "Policy": "policy",
+    "Prompt": "dataset",
+    "QuarkBenchError": "errors",
+    "Reply": "agent",
+    "Run": "run",
+    "Strategy": "plan",
+    "agent": "agent",
+    "bench": "bench",
+}
+
+Dataset.reader = staticmethod(read_dataset)  # the things' layer knows no file format; this door lends it one
+
+
+class _Package(ModuleType):
+    """Keeps `quark_bench.agent` and `quark_bench.bench` the functions: importing a submodule sets its name here."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+for _name in _HOMES.keys() & globals().keys():
+    del globals()[_name]  # set by the imports above, before the class was
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that importing the package stays fast."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

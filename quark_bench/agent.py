@@ -165,8 +165,18 @@ class Agent:
         """
         module, path = getattr(self.function, "__module__", None), getattr(self.function, "__qualname__", None)
         if module and path and module != "__main__" and _resolve(module, path) is self:
-            return _resolve, (module, path)
+            return _imported, (module, path)
         return Agent, tuple(getattr(self, slot) for slot in self.__dataclass_fields__)
+
+
+def _imported(module: str, path: str) -> Agent:
+    """The agent at `path` in a module. Raises PipelineError where this process cannot import it."""
+    found = _resolve(module, path)
+    if not isinstance(found, Agent):
+        raise PipelineError(
+            f"agent {path!r} cannot be imported from module {module!r} here; install the module where agents run"
+        )
+    return found
 
 
 def _resolve(module: str, path: str) -> Any:
@@ -214,11 +224,7 @@ def agent(
 
     def make(function: Callable[..., Any]) -> Agent:
         chosen = name or _name_of(function)
-        try:
-            limits = Policy(**policy)
-        except TypeError:
-            known = ", ".join(Policy.__dataclass_fields__)
-            raise PipelineError(f"agent {chosen!r}: unknown option in {sorted(policy)}; known: {known}") from None
+        limits = _limits_of(chosen, policy)
         inputs, parameters = _inputs_of(chosen, function)
         return Agent(
             name=chosen,
@@ -237,6 +243,17 @@ def agent(
     return make if function is None else make(function)
 
 
+def _limits_of(name: str, policy: Mapping[str, Any]) -> Policy:
+    known = tuple(Policy.__dataclass_fields__)
+    unknown = [option for option in policy if option not in known]
+    if unknown:
+        raise PipelineError(f"agent {name!r}: unknown option {unknown[0]!r}; known: {', '.join(known)}")
+    try:
+        return Policy(**policy)
+    except (PipelineError, TypeError) as error:
+        raise PipelineError(f"agent {name!r}: {error}") from None
+
+
 def _name_of(function: Callable[..., Any]) -> str:
     inner = function.func if isinstance(function, functools.partial) else function
     name = getattr(inner, "__name__", None) or type(inner).__name__
@@ -247,7 +264,8 @@ def _name_of(function: Callable[..., Any]) -> str:
 
 def _is_async(function: Callable[..., Any]) -> bool:
     inner = function.func if isinstance(function, functools.partial) else function
-    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004 - asks how it is defined, not whether it can be called
+    # Asked of the type: a class with an async __call__ makes an instance when it is called, not a coroutine.
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__)
 
 
 def _inputs_of(name: str, function: Callable[..., Any]) -> tuple[tuple[Input, ...], tuple[str, ...]]:
@@ -257,15 +275,16 @@ def _inputs_of(name: str, function: Callable[..., Any]) -> tuple[tuple[Input, ..
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         raise PipelineError(f"agent {name!r} has no readable signature; wrap it in a def") from None
+    bound = function.keywords if isinstance(function, functools.partial) else {}
+    open_parameters = [parameter for parameter in parameters if parameter.name not in bound]
     inputs = []
-    for parameter in parameters:
+    for parameter in open_parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise PipelineError(
                 f"agent {name!r}: parameter {parameter.name!r} cannot be wired by name; "
                 "name each input as an ordinary parameter"
             )
-        bound = isinstance(function, functools.partial) and parameter.name in function.keywords
-        if parameter.name not in RESERVED and not bound:
+        if parameter.name not in RESERVED:
             has_default = parameter.default is not parameter.empty
             inputs.append(Input(parameter.name, has_default, parameter.default if has_default else None))
-    return tuple(inputs), tuple(parameter.name for parameter in parameters)
+    return tuple(inputs), tuple(parameter.name for parameter in open_parameters)

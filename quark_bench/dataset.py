@@ -55,14 +55,24 @@ class Reader(Protocol):
 class Dataset:
     """Ordered prompts with unique ids and a content hash.
 
-    Raises DataError for no prompts at all or an id that occurs twice.
+    `origin` is the file they were read from, `fields` how its columns were mapped; both are kept so that a run
+    can be looked at, or begun again, later. Raises DataError for no prompts at all or an id that occurs twice.
     """
 
     reader: ClassVar[Reader]
 
-    def __init__(self, prompts: Iterable[Prompt], name: str = "dataset") -> None:
+    def __init__(
+        self,
+        prompts: Iterable[Prompt],
+        name: str = "dataset",
+        *,
+        origin: Path | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
         self.prompts = tuple(prompts)
         self.name = name
+        self.origin = origin
+        self.fields = dict(fields or {})
         if not self.prompts:
             raise DataError(f"{name}: no prompts; give a file with at least one row")
         seen: dict[str, int] = {}
@@ -100,7 +110,11 @@ class Dataset:
     def __getitem__(self, index: slice) -> Dataset: ...
     def __getitem__(self, index: int | slice) -> Prompt | Dataset:
         chosen = self.prompts[index]
-        return chosen if isinstance(chosen, Prompt) else Dataset(chosen, self.name)
+        return chosen if isinstance(chosen, Prompt) else self.of_these(chosen)
+
+    def of_these(self, prompts: Iterable[Prompt]) -> Dataset:
+        """Some of this data set's prompts, under its name and from its file."""
+        return Dataset(prompts, self.name, origin=self.origin, fields=self.fields)
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r}, {len(self)} prompts, {self.content_hash[:12]})"
@@ -132,7 +146,7 @@ class Dataset:
         if n < 1:
             raise UsageError(f"a subset of {n} prompts is empty; give a number of 1 or more")
         chosen = sorted(random.Random(seed).sample(range(len(self)), min(n, len(self))))
-        return Dataset((self.prompts[index] for index in chosen), self.name)
+        return self.of_these(self.prompts[index] for index in chosen)
 
     def where(self, category: str) -> Dataset:
         """The prompts of one category. Raises UsageError when there is none, naming those that exist."""
@@ -141,4 +155,4 @@ class Dataset:
             known = sorted({prompt.category for prompt in self.prompts if prompt.category})
             hint = f"categories here: {', '.join(known)}" if known else "no prompt here has a category"
             raise UsageError(f"{self.name}: no prompt is of category {category!r}; {hint}")
-        return Dataset(chosen, self.name)
+        return self.of_these(chosen)

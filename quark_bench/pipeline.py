@@ -17,7 +17,8 @@ class Shipment(Protocol):
     `key` is the sha256 of its source text and settings: equal keys are equal pipelines.
     """
 
-    key: str
+    @property
+    def key(self) -> str: ...
 
     def load(self) -> Pipeline:
         """Build the pipeline in this process. Raises PipelineError."""
@@ -63,6 +64,7 @@ class Pipeline:
         self.latency_profile = latency_profile
         declared = [item if isinstance(item, Agent) else agent(item) for item in agents]
         self.steps = _wire(name, declared)
+        self.needs = tuple(step.needs for step in self.steps)
         self.answer_index = _answer_index(name, self.steps, answer)
 
     @property
@@ -99,7 +101,7 @@ class Pipeline:
 
 def _wire(pipeline: str, agents: Sequence[Agent]) -> tuple[Step, ...]:
     if not agents:
-        raise PipelineError(f"pipeline {pipeline!r} has no agents")
+        raise PipelineError(f"pipeline {pipeline!r} has no agents; give at least one")
     by_name: dict[str, Agent] = {}
     for each in agents:
         key = canonical(each.name)
@@ -114,8 +116,9 @@ def _wire(pipeline: str, agents: Sequence[Agent]) -> tuple[Step, ...]:
     for each in agents:
         for needed in each.inputs:
             if canonical(needed.parameter) not in by_name:
-                close = difflib.get_close_matches(needed.parameter, [a.name for a in agents], 1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
+                names = {name: name for name in RESERVED} | {key: named.name for key, named in by_name.items()}
+                close = difflib.get_close_matches(canonical(needed.parameter), names, 1)
+                hint = f"; did you mean {names[close[0]]!r}?" if close else ""
                 raise PipelineError(
                     f"pipeline {pipeline!r}: agent {each.name!r} needs {needed.parameter!r}, "
                     f"which is no agent of it{hint}"

@@ -152,6 +152,8 @@ def make_plan(arms: Sequence[Arm], prompts: int, *, repeats: int = 1, seed: int 
         raise UsageError("no arm to run; give at least one")
     if len(set(names)) < len(names):
         raise UsageError(f"arms need different names: {', '.join(names)}")
+    if prompts < 1:
+        raise UsageError(f"a plan for {prompts} prompts has no trial; give 1 or more")
     if repeats < 1:
         raise UsageError(f"--repeats {repeats}: give 1 or more")
     in_flight = max(arm.in_flight for arm in arms)

@@ -50,6 +50,8 @@ class Span(NamedTuple):
     first_token_s: float | None
     simulated_s: float
     """The part of the duration that was a simulated latency."""
+    worker: str
+    """Process that made the call, as host:pid."""
 
 
 class Record(NamedTuple):
@@ -82,6 +84,8 @@ class Record(NamedTuple):
     tokens_in: int
     tokens_out: int
     cost_usd: float
+    worker: str
+    """Process that gave the answer, as host:pid."""
 
 
 CLOCKS = frozenset({"due_s", "start_s", "end_s"})
@@ -109,7 +113,6 @@ class Batch:
     repeat: int
     block: int
     chunk: int
-    worker: str
     records: Columns
     spans: Columns
     clock_offset_s: float = 0.0

@@ -45,12 +45,17 @@ def significant(value: float, digits: int = 3) -> str:
     """A number with `digits` significant digits, without an exponent, thousands separated."""
     if value == 0:
         return "0"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    decimals = max(0, digits - 1 - math.floor(math.log10(_rounded_size(value, digits))))
     return f"{value:,.{decimals}f}"
 
 
+def _rounded_size(value: float, digits: int = 3) -> float:
+    """The number without its sign as `digits` digits show it: 999.9 is written 1,000, which takes the next unit."""
+    return float(f"{abs(value):.{digits - 1}e}")
+
+
 def _seconds(value: float) -> str:
-    size = abs(value)
+    size = _rounded_size(value)
     if size == 0:
         return "0 s"
     if size < 1e-3:
@@ -66,7 +71,7 @@ def _seconds(value: float) -> str:
 
 def _bytes(value: float) -> str:
     for name in ("B", "kB", "MB", "GB"):
-        if abs(value) < 1_000:
+        if _rounded_size(value) < 1_000:
             return f"{significant(value)} {name}"
         value /= 1_000
     return f"{significant(value)} TB"

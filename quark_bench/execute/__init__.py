@@ -1,1 +1,121 @@
-"""Execute: several ways to carry out the blocks of a plan."""
+"""Execute: several ways to carry out the blocks of a plan, all of them through the same `trial.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from quark_bench.dataset import Prompt
+from quark_bench.pipeline import Shipment
+from quark_bench.plan import Arm, Block, Chunk, Granularity
+from quark_bench.record import Batch
+
+PromptRow = tuple[str, str, str | None, Mapping[str, Any]]
+"""What travels of a prompt: id, text, category, metadata; never its reference or contexts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What stays the same during a run: the prompts, a pipeline for each arm, the run's identity.
+
+    `run_key` makes idempotency keys and task keys unique; it is no secret and holds no prompt text.
+    """
+
+    run_key: str
+    seed: int
+    prompts: Sequence[Prompt]
+    arms: Mapping[str, Arm]
+    shipments: Mapping[str, Shipment]
+
+    def rows(self, start: int, stop: int) -> tuple[PromptRow, ...]:
+        """Prompts `start` to `stop`; beyond the last one they begin again, as long warm-ups need."""
+        chosen = (self.prompts[position % len(self.prompts)] for position in range(start, stop))
+        return tuple((prompt.id, prompt.text, prompt.category, prompt.metadata) for prompt in chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One chunk for one worker: plain data, small enough to travel with every task."""
+
+    run_key: str
+    seed: int
+    pipeline_key: str
+    arm: Arm
+    lanes: int
+    repeat: int
+    block: int
+    chunk: int
+    prompts: tuple[PromptRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How the blocks of an arm are cut and submitted."""
+
+    granularity: Granularity
+    chunk_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Consumption:
+    """CPU seconds used since a process began, and the most memory it held since the last reading."""
+
+    cpu_s: float
+    peak_memory_bytes: int
+
+
+class Executor(Protocol):
+    """A way to carry out blocks. Used as a context manager: entered once a run, left at its end.
+
+    Raises ClusterError where its machines cannot be reached or do not fit.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def prepare(self, work: Work) -> None:
+        """Load every pipeline and run its agents' set-up in every process that will execute it."""
+        ...
+
+    def run(self, block: Block, setting: Setting) -> Iterator[Batch]:
+        """Carry out one block, with nothing beside it; batches come as chunks finish, in any order."""
+        ...
+
+    def consumption(self) -> Consumption:
+        """Sum over the processes of the run; peaks are reset by reading them."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """Where the run takes place, for the manifest."""
+        ...
+
+    @property
+    def hop_s(self) -> float:
+        """Measured time from submitting an empty task to its result; 0 where nothing is submitted."""
+        ...
+
+
+def job_of(work: Work, chunk: Chunk, lanes: int) -> Job:
+    """The job that carries out a chunk with `lanes` prompts under way at once."""
+    block = chunk.block
+    return Job(
+        run_key=work.run_key,
+        seed=work.seed,
+        pipeline_key=work.shipments[block.arm].key,
+        arm=lean(work.arms[block.arm]),
+        lanes=lanes,
+        repeat=block.repeat,
+        block=block.index,
+        chunk=chunk.index,
+        prompts=work.rows(chunk.start, chunk.stop),
+    )
+
+
+def lean(arm: Arm) -> Arm:
+    """The arm without its pipeline, which travels once and not with every chunk."""
+    return Arm(arm.name, arm.strategy, arm.in_flight)

@@ -1,1 +1,69 @@
 """Sources: files of several formats, each read into a Dataset."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from quark_bench.dataset import Dataset
+from quark_bench.errors import DataError
+from quark_bench.sources.csv import csv_rows
+from quark_bench.sources.jsonl import jsonl_rows
+from quark_bench.sources.parquet import parquet_rows
+from quark_bench.sources.rows import Row, check_fields, prompts_of
+
+FORMATS: Mapping[str, Callable[[Path], Iterator[Row]]] = {
+    ".jsonl": jsonl_rows,
+    ".ndjson": jsonl_rows,
+    ".csv": partial(csv_rows, separator=","),
+    ".tsv": partial(csv_rows, separator="\t"),
+    ".parquet": parquet_rows,
+}
+"""How a file is read, by its ending."""
+
+
+def read_dataset(path: str | Path, *, fields: Mapping[str, str] | None = None) -> Dataset:
+    """Read a prompt file, its format told by its ending: JSONL, CSV, TSV or Parquet.
+
+    `fields` maps a prompt's field to a column (`{"text": "question"}`); an unmapped field takes the column of
+    its own name, and columns that no field takes become metadata. Raises UsageError for a field that prompts
+    do not have, DataError with file and row for anything wrong in the file.
+    """
+    file = Path(path)
+    fields = fields or {}
+    check_fields(fields)
+    rows_of = _format_of(file)
+    try:
+        return Dataset(prompts_of(str(file), rows_of(file), fields), file.name, origin=file.resolve(), fields=fields)
+    except OSError as error:
+        raise DataError(f"{file}: cannot be opened: {error.strerror}; check the path and its permissions") from None
+
+
+def _format_of(file: Path) -> Callable[[Path], Iterator[Row]]:
+    """The reader of this file. Raises DataError where there is no file to read or none that can be."""
+    if not file.exists():
+        raise DataError(f"{file}: no such file; {_hint(file)}")
+    if file.is_dir():
+        inside = sorted(entry.name for entry in file.iterdir() if entry.suffix.lower() in FORMATS)
+        hint = f"name a file in it: {', '.join(inside[:5])}" if inside else "name a prompt file"
+        raise DataError(f"{file}: a folder, not a file; {hint}")
+    if file.suffix.lower() not in FORMATS:
+        raise DataError(
+            f"{file}: the ending {file.suffix!r} tells no format; "
+            f"save the prompts as one of {', '.join(FORMATS)} (one prompt a line or a row)"
+        )
+    return FORMATS[file.suffix.lower()]
+
+
+def _hint(missing: Path) -> str:
+    """What may have been meant by a path that does not exist."""
+    folder = missing.parent
+    if not folder.is_dir():
+        return f"nor is there a folder {folder}"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in FORMATS)
+    close = difflib.get_close_matches(missing.name, names, 1, cutoff=0.5)
+    if close:
+        return f"did you mean {folder / close[0]}?"
+    return f"prompt files there: {', '.join(names[:5])}" if names else "no prompt file is in that folder"

@@ -1,0 +1,77 @@
+"""Retrieval: the passages of the knowledge that are nearest to a prompt, by BM25."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from quark_bench.agent import Call
+from quark_bench.agents.latency import simulate
+from quark_bench.agents.rows import text_rows
+from quark_bench.dataset import Prompt
+from quark_bench.models.language import content_stems
+from quark_bench.sources.packed import packed_file
+
+RETRIEVED = 5
+"""Passages handed on at most."""
+
+
+class Passage(NamedTuple):
+    """A piece of the knowledge. The title may be empty."""
+
+    id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PassageIndex:
+    """The passages and their BM25 weights, in the same order."""
+
+    passages: tuple[Passage, ...]
+    weights: Any
+
+    def search(self, text: str, limit: int = RETRIEVED) -> list[dict[str, Any]]:
+        """`{"id", "title", "text", "score"}` of the passages nearest to a text, best first; none that shares no word.
+
+        The score is BM25's: it orders the passages of one prompt and has no unit.
+        """
+        stems = [stem for stem in content_stems(text) if stem in self.weights.vocab_dict]
+        if not stems:
+            return []
+        scores = self.weights.get_scores(stems)
+        best = (-scores).argsort(kind="stable")[:limit].tolist()
+        return [{**self.passages[n]._asdict(), "score": float(scores[n])} for n in best if scores[n] > 0]
+
+
+def read_knowledge(path: str | Path) -> tuple[Passage, ...]:
+    """The passages of a JSONL file with `id`, `text` and, if it likes, `title`.
+
+    Raises DataError, beginning with the file and the row, for a row that is wrong or an id that occurs twice.
+    """
+    return tuple(Passage(row["id"], row["title"], row["text"]) for row in text_rows(path, ("id", "text"), ("title",)))
+
+
+def index_passages(passages: Sequence[Passage] | None = None) -> PassageIndex:
+    """Weigh the words of the passages; None reads the knowledge that comes with quark-bench."""
+    import bm25s
+
+    chosen = tuple(read_knowledge(packed_file("knowledge.jsonl")) if passages is None else passages)
+    weights = bm25s.BM25()
+    # A title says what its passage is about: its words count twice.
+    weights.index([content_stems(f"{p.title} {p.title} {p.text}") for p in chosen], show_progress=False)
+    return PassageIndex(chosen, weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """Up to five `{"id", "title", "text", "score"}`, best first."""
+
+    median_s: float = 0.0
+
+    async def __call__(self, prompt: Prompt, call: Call) -> list[dict[str, Any]]:
+        await simulate(self.median_s, call)
+        index: PassageIndex = call.ready
+        return index.search(prompt.text)

@@ -1,0 +1,277 @@
+"""Bench: prompts -> plan -> Dask graph -> records -> scores -> Run, as one function."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from quark_bench import store
+from quark_bench.dataset import Dataset
+from quark_bench.errors import ConservationError, UsageError
+from quark_bench.execute import Consumption, Executor, Setting, Work
+from quark_bench.execute.decide import Calibration, choose_granularity, chunk_size
+from quark_bench.manifest import Manifest, count_trials, first_manifest, measured
+from quark_bench.measures import measure_names
+from quark_bench.pipeline import Pipeline, Shipment
+from quark_bench.plan import BUILT_IN_ARMS, Arm, Block, Granularity, Plan, Strategy, built_in_arm, make_plan
+from quark_bench.record import Batch
+from quark_bench.run import Run, measures_as_data
+from quark_bench.scoring import Scorer, default_scorers, score_records, scorers_named
+from quark_bench.slo import parse_slo, require_known
+from quark_bench.user_code import find_pipeline, pack_pipeline
+
+MOST_WORKERS = 4
+MOST_THREADS = 256
+
+
+class Watcher(Protocol):
+    """Told how a run gets on; a door shows it to a person."""
+
+    def stage(self, name: str) -> None:
+        """The run enters a stage: starting, warming up, ..."""
+        ...
+
+    def began(self, plan: Plan, dashboard: str | None) -> None:
+        """The first measured block is about to start."""
+        ...
+
+    def advanced(self, batch: Batch) -> None:
+        """A chunk has come back."""
+        ...
+
+
+class Silent:
+    """A watcher that shows nothing."""
+
+    def stage(self, name: str) -> None: ...
+    def began(self, plan: Plan, dashboard: str | None) -> None: ...
+    def advanced(self, batch: Batch) -> None: ...
+
+
+def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
+    dataset: Dataset,
+    pipeline: Pipeline | str = "quark",
+    *,
+    arms: Sequence[Arm | str] | None = None,
+    on: str = "local",
+    workers: int | None = None,
+    in_flight: int = 8,
+    granularity: str = "auto",
+    repeats: int = 1,
+    warmup: int | None = None,
+    seed: int = 0,
+    scores: Sequence[str] | None = None,
+    slos: Sequence[str] = (),
+    out: str | Path = "reports",
+    watcher: Watcher | None = None,
+    command: str | None = None,
+) -> Run:
+    """Run every prompt through the pipeline in every arm, and keep what was measured.
+
+    `pipeline` is a Pipeline, `quark`, `FILE.py:NAME` or `package.module:NAME`. `arms` are names of built-in
+    arms or Arm objects; None means sync, parallel, async. `on` is `local`, `inline` or a scheduler's address.
+    `workers` None means the cores, at most 4. `granularity` is auto, agent or chunk. `warmup` None means
+    max(8, in flight) trials an arm. `scores` None means all that fit where the data set has references.
+
+    Raises UsageError for wrong options, ClusterError or ExecutionError when the run cannot start or finish.
+    """
+    watcher = watcher or Silent()
+    chosen = [arm if isinstance(arm, Arm) else built_in_arm(arm, in_flight) for arm in arms or BUILT_IN_ARMS]
+    plan = make_plan(chosen, len(dataset), repeats=repeats, seed=seed, warmup=warmup)
+    scorers = default_scorers(dataset) if scores is None else scorers_named(scores)
+    require_known(map(parse_slo, slos), [arm.name for arm in plan.arms], measure_names([s.name for s in scorers]))
+    main, shipments = resolve_pipelines(pipeline, plan)
+    work = _work(dataset, plan, shipments)
+    watcher.stage("starting workers")
+    with open_executor(on, workers, plan, main, granularity) as executor:
+        watcher.stage("loading agents")
+        executor.prepare(work)
+        watcher.stage("warming up")
+        layout = lay_out(executor, plan, main, granularity)
+        path = store.new_run(out, Path(dataset.name).stem)
+        manifest = first_manifest(path.name, dataset, main, shipments, plan, [scorer.name for scorer in scorers])
+        manifest |= {"command": command, "slos": list(slos), "granularity": layout.as_data()}
+        manifest["cluster"] = dict(executor.describe())
+        watcher.began(plan, executor.describe().get("dashboard"))
+        record_blocks(path, manifest, plan, executor, layout, watcher)
+    watcher.stage("scoring and weighing")
+    return conclude(path, manifest, dataset, scorers)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the blocks of every arm are cut, and why."""
+
+    settings: Mapping[str, Setting]
+    choice: Granularity
+    reason: str
+
+    def as_data(self) -> dict[str, Any]:
+        sizes = {arm: setting.chunk_size for arm, setting in self.settings.items()}
+        return {"choice": self.choice.value, "reason": self.reason, "chunk_size": sizes}
+
+
+def resolve_pipelines(pipeline: Pipeline | str, plan: Plan) -> tuple[Pipeline, dict[str, Shipment]]:
+    """The run's main pipeline, and for each arm what travels to the workers. Raises PipelineError."""
+    main, shipment = _resolve(pipeline)
+    shipments: dict[str, Shipment] = {}
+    for arm in plan.arms:
+        shipments[arm.name] = shipment if arm.pipeline is None else pack_pipeline(arm.pipeline)
+    return main, shipments
+
+
+def _resolve(pipeline: Pipeline | str) -> tuple[Pipeline, Shipment]:
+    if isinstance(pipeline, str) and pipeline != "quark":
+        return find_pipeline(pipeline)
+    if isinstance(pipeline, str):
+        from quark_bench.agents.quark import quark
+
+        pipeline = quark()
+    return pipeline, pack_pipeline(pipeline)
+
+
+def _work(dataset: Dataset, plan: Plan, shipments: Mapping[str, Shipment]) -> Work:
+    arms = {arm.name: arm for arm in plan.arms}
+    return Work(secrets.token_hex(8), plan.seed, [prompt.blind() for prompt in dataset], arms, shipments)
+
+
+def open_executor(on: str, workers: int | None, plan: Plan, pipeline: Pipeline, granularity: str) -> Executor:
+    """The executor that `on` names. Raises UsageError for an unknown granularity or wrong counts."""
+    if granularity not in ("auto", *(each.value for each in Granularity)):
+        raise UsageError(f"--granularity {granularity!r}: give auto, agent or chunk")
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers}: give 1 or more")
+    if on == "inline":
+        from quark_bench.execute.inline import Inline
+
+        return Inline()
+    if on != "local" and ":" not in on:
+        raise UsageError(f"--on {on!r}: give local, inline, or a scheduler's address like tcp://127.0.0.1:8786")
+    from quark_bench.execute.on_dask import OnDask
+
+    count = workers or min(MOST_WORKERS, cores())
+    in_flight = max(arm.in_flight for arm in plan.arms)
+    # A task that waits holds its thread: room for every call that can be under way at agent granularity.
+    threads = min(MOST_THREADS, -(-in_flight * pipeline.width // count) + 1)
+    return OnDask(on, count, threads)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def lay_out(executor: Executor, plan: Plan, pipeline: Pipeline, granularity: str) -> Layout:
+    """Warm every arm up, and cut its blocks by what the warm-up showed."""
+    first = Granularity.AGENT if granularity == "agent" else Granularity.CHUNK
+    seen = {arm.name: _warm_up(executor, plan, arm, pipeline, first) for arm in plan.arms}
+    widest = max(plan.arms, key=lambda arm: (arm.strategy is Strategy.PARALLEL, arm.in_flight))
+    if granularity == "auto":
+        chosen = choose_granularity(seen[widest.name], executor.hop_s, _declared(pipeline))
+        choice, reason = Granularity.AGENT if chosen.agent else Granularity.CHUNK, chosen.reason
+    else:
+        choice, reason = Granularity(granularity), f"asked for by --granularity {granularity}"
+    settings = {}
+    for arm in plan.arms:
+        calibration = seen[arm.name]
+        latency_s = calibration.latency_s if calibration else None
+        settings[arm.name] = Setting(choice, chunk_size(latency_s, arm.in_flight))
+    return Layout(settings, choice, reason)
+
+
+def _declared(pipeline: Pipeline) -> dict[str, str]:
+    """Agents that only the scheduler can place, and why."""
+    declared = {}
+    for agent in pipeline.agents:
+        wants = (["cpu"] if agent.cpu else []) + [f"{name}={n:g}" for name, n in agent.resources.items()]
+        if wants:
+            declared[agent.name] = ", ".join(wants)
+    return declared
+
+
+def _warm_up(
+    executor: Executor, plan: Plan, arm: Arm, pipeline: Pipeline, granularity: Granularity
+) -> Calibration | None:
+    """Trials that are recorded nowhere; None where there are none."""
+    if plan.warmup == 0:
+        return None
+    block = Block(-1, arm.name, -1, 0, plan.warmup)
+    setting = Setting(granularity, max(1, plan.warmup // (2 * min(MOST_WORKERS, arm.in_flight))))
+    batches = list(executor.run(block, setting))
+    latencies = [value for batch in batches for value in batch.records["latency_s"]]
+    paths = [value for batch in batches for value in batch.records["critical_path_s"]]
+    return Calibration(_median(latencies), _median(paths), pipeline.levels, len(pipeline.steps), arm.in_flight)
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def record_blocks(
+    path: Path, manifest: Manifest, plan: Plan, executor: Executor, layout: Layout, watcher: Watcher
+) -> None:
+    """Carry out all blocks and write what comes back. Whatever happens, the manifest tells how it ended."""
+    store.write_manifest(path, manifest)
+    state = "failed"
+    try:
+        with store.RunWriter(path, manifest["session"], time.perf_counter()) as writer:
+            for block in plan.blocks:
+                for batch in metered(executor, block, layout.settings[block.arm], manifest):
+                    writer.append(batch)
+                    watcher.advanced(batch)
+        state = "complete"
+    except KeyboardInterrupt:
+        state = "interrupted"
+        raise
+    finally:
+        manifest.update(measured(manifest, state, count_trials(store.read_table(path, "records"), plan.planned)))
+        store.write_manifest(path, manifest)
+
+
+def metered(executor: Executor, block: Block, setting: Setting, manifest: Manifest) -> Iterator[Batch]:
+    """The block's batches; afterwards its CPU time and peak memory stand in the manifest."""
+    before = executor.consumption()
+    yield from executor.run(block, setting)
+    manifest["usage"].append(_usage(block, before, executor.consumption()))
+
+
+def _usage(block: Block, before: Consumption, after: Consumption) -> dict[str, Any]:
+    return {
+        "block": block.index,
+        "arm": block.arm,
+        "cpu_s": after.cpu_s - before.cpu_s,
+        "peak_memory_bytes": after.peak_memory_bytes,
+    }
+
+
+def conclude(path: Path, manifest: Manifest, dataset: Dataset, scorers: Sequence[Scorer]) -> Run:
+    """Score the records, keep the measures, and check that no trial was lost. Raises ConservationError."""
+    _score(path, dataset, scorers)
+    run = Run(path, dataset)
+    manifest["measures"] = {arm: measures_as_data(found) for arm, found in run.measures.items()}
+    manifest["slo_results"] = [{"text": each.slo.text, "met": each.met, "given": each.given} for each in run.slos]
+    store.write_manifest(path, manifest)
+    run.manifest = manifest
+    ended = manifest["conservation"]
+    if ended["not_run"] != 0:
+        raise ConservationError(
+            f"{path.name}: {ended['planned']} trials were planned but {ended['planned'] - ended['not_run']} recorded; "
+            "please report this, with the run's folder"
+        )
+    return run
+
+
+def _score(
+    path: Path, dataset: Dataset, scorers: Sequence[Scorer], clock: Callable[[], float] = time.perf_counter
+) -> None:
+    if not scorers:
+        return
+    records = store.read_table(path, "records")
+    trials = zip(records["arm"], records["repeat"], records["prompt_id"], records["answer"], strict=True)
+    answered = ((a, int(r), p, answer if isinstance(answer, str) else None) for a, r, p, answer in trials)
+    store.write_scores(path, score_records(answered, {prompt.id: prompt for prompt in dataset}, scorers, clock))

@@ -1,0 +1,107 @@
+"""Cluster: opens the Dask cluster a run takes place on, and closes only what it opened.
+
+What we start listens on loopback only and knows its memory limit. Reaching a scheduler's port means running
+code there, and Dask's own default puts the dashboard on every interface.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import dask
+from distributed import Client, LocalCluster
+from distributed.system import MEMORY_LIMIT
+
+from quark_bench.errors import ClusterError, describe
+
+LOOPBACK = "127.0.0.1"
+DASHBOARD_PORT = 8787
+MEMORY_SHARE = 0.7
+"""Of the machine's memory for all workers together; the client, its tables and the system have the rest."""
+CONNECT_S = 10.0
+
+SETTINGS = {
+    "distributed.worker.profile.enabled": False,  # walks every thread's stack each 10 ms, on the worker's loop
+    "distributed.scheduler.work-stealing": False,  # chunks are handed to workers by us, evenly
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "optimization.fuse.delayed": False,  # breaks async agents, annotations and computing a list
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An open cluster. `ours` tells whether we started it, and so close it."""
+
+    client: Client
+    on: str
+    ours: bool
+
+
+@contextmanager
+def open_cluster(on: str, workers: int, threads: int) -> Iterator[Connection]:
+    """`local` starts a LocalCluster of `workers` processes; anything else is a scheduler's address.
+
+    Raises ClusterError when it cannot be started or reached.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set(SETTINGS))
+        address = stack.enter_context(_local(workers, threads)) if on == "local" else on
+        yield Connection(stack.enter_context(_client(address, on)), on, on == "local")
+
+
+@contextmanager
+def _local(workers: int, threads: int) -> Iterator[LocalCluster]:
+    try:
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            processes=True,
+            host=LOOPBACK,
+            dashboard_address=f"{LOOPBACK}:{_free_dashboard_port()}",
+            memory_limit=int(MEMORY_LIMIT * MEMORY_SHARE / workers),
+            silence_logs=logging.CRITICAL,
+        )
+    except (OSError, RuntimeError, TimeoutError) as error:
+        raise ClusterError(
+            f"no local Dask cluster could be started: {describe(error, 300)}; try --workers 1, or --on inline"
+        ) from error
+    try:
+        yield cluster
+    finally:
+        cluster.close(timeout=5)
+
+
+def _free_dashboard_port() -> int:
+    """The port people expect the dashboard at, or any free one (0) when it is in use."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, DASHBOARD_PORT))
+        except OSError:
+            return 0
+    return DASHBOARD_PORT
+
+
+@contextmanager
+def _client(address: LocalCluster | str, on: str) -> Iterator[Client]:
+    try:
+        client = Client(address, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ClusterError(
+            f"--on {on}: no Dask scheduler answers ({describe(error, 200)}); "
+            "start one with `dask scheduler`, check the address, or use --on local"
+        ) from error
+    try:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            client.wait_for_workers(1, timeout=CONNECT_S)
+        yield client
+    except TimeoutError as error:
+        if client.scheduler_info(n_workers=-1)["workers"]:
+            raise
+        raise ClusterError(f"--on {on}: the scheduler has no workers; start one with `dask worker {on}`") from error
+    finally:
+        client.close(timeout=5)

@@ -1,0 +1,54 @@
+"""Deadlines: one sweep over all calls under way instead of a timer for each.
+
+An `asyncio.timeout` costs 4 µs a call, two thirds of what the call itself costs; a sweep costs a comparison.
+The price is precision: a limit is enforced up to a twentieth late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+
+SHORTEST_SWEEP_S, LONGEST_SWEEP_S = 0.002, 0.25
+
+
+class Branch:
+    """A task that calls agents one after another. `deadline_s` is when its present call must have ended."""
+
+    __slots__ = ("deadline_s", "expired", "task")
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self.task = task
+        self.deadline_s = math.inf
+        self.expired = False
+
+
+class Deadlines:
+    """Cancels the task of every branch whose call has outlived its limit. Lives on one event loop."""
+
+    def __init__(self) -> None:
+        self._open: set[Branch] = set()
+        self._every_s = LONGEST_SWEEP_S
+        self._timer: asyncio.TimerHandle | None = None
+
+    def refine(self, shortest_limit_s: float) -> None:
+        """Sweep often enough for a limit of this length."""
+        self._every_s = min(self._every_s, max(SHORTEST_SWEEP_S, shortest_limit_s / 20))
+
+    def watch(self, branch: Branch) -> None:
+        self._open.add(branch)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._every_s, self._sweep)
+
+    def forget(self, branch: Branch) -> None:
+        self._open.discard(branch)
+
+    def _sweep(self) -> None:
+        now_s = time.perf_counter()
+        for branch in self._open:
+            if branch.deadline_s < now_s:
+                branch.expired = True
+                branch.deadline_s = now_s + 1.0  # an agent that swallows its cancellation is cancelled again
+                branch.task.cancel()
+        self._timer = asyncio.get_running_loop().call_later(self._every_s, self._sweep) if self._open else None

@@ -1,0 +1,61 @@
+"""Inline: this process, one event loop. The reference that every other executor is tested against."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from quark_bench.execute import Consumption, Setting, Work, job_of
+from quark_bench.execute.process import read_consumption, this_process
+from quark_bench.plan import Block
+from quark_bench.record import Batch
+
+
+class Inline:
+    """Carries out blocks in this process."""
+
+    hop_s = 0.0
+
+    def __init__(self) -> None:
+        self._process = this_process()
+        self._work: Work | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._work is not None:
+            self._process.forget(self._work.run_key)
+
+    def prepare(self, work: Work) -> None:
+        self._work = work
+        for shipment in work.shipments.values():
+            self._process.load(shipment)
+
+    def run(self, block: Block, setting: Setting) -> Iterator[Batch]:
+        """Keep two chunks handed in, so that the lanes stay full across their border."""
+        work = self._work
+        assert work is not None, "prepare comes before run"
+        lanes = work.arms[block.arm].in_flight
+        under_way: set[concurrent.futures.Future[Batch]] = set()
+        try:
+            for chunk in block.chunks(max(setting.chunk_size, lanes)):
+                under_way.add(self._process.submit(self._process.carry_out(job_of(work, chunk, lanes))))
+                while len(under_way) > 1:
+                    done, under_way = concurrent.futures.wait(under_way, return_when="FIRST_COMPLETED")
+                    yield from (future.result() for future in done)
+            for future in concurrent.futures.as_completed(under_way):
+                yield future.result()
+        finally:
+            for future in under_way:
+                future.cancel()
+
+    def consumption(self) -> Consumption:
+        return read_consumption()
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"on": "inline", "workers": 1, "address": None, "dashboard": None}

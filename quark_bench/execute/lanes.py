@@ -1,0 +1,92 @@
+"""Lanes: the gate of a process, which keeps a fixed number of prompts under way across the borders of chunks.
+
+A lane is a task that takes one prompt after another from the chunks handed in so far. While there is a next
+chunk, no lane idles until the last prompt of the present one has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+
+from quark_bench.dataset import Prompt
+from quark_bench.execute import Job, PromptRow
+from quark_bench.execute.trial import Bench, Case, Wired, run_trial
+from quark_bench.record import Batch, Record, Span, columns
+
+
+class ChunkRun:
+    """A chunk on its way through the lanes; `finished` resolves to its batch."""
+
+    def __init__(self, job: Job, wired: Wired, bench: Bench) -> None:
+        self.job = job
+        self.wired = wired
+        self.bench = bench
+        self.finished: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
+        self.waiting: Iterator[PromptRow] = iter(job.prompts)
+        self._records: list[Record] = []
+        self._spans: list[Span] = []
+
+    async def carry_out(self, row: PromptRow) -> None:
+        """Run one of the chunk's prompts; the last one to end completes the batch."""
+        identity, text, category, metadata = row
+        job = self.job
+        case = Case.of(Prompt(identity, text, category, metadata=metadata), job.repeat, job.seed, job.run_key)
+        try:
+            record, spans = await run_trial(self.wired, case, job.arm.strategy, self.bench)
+        except BaseException as error:
+            if not self.finished.done():
+                self.finished.set_exception(error)
+            raise
+        self._records.append(record)
+        self._spans.extend(spans)
+        if len(self._records) == len(job.prompts) and not self.finished.done():
+            self.finished.set_result(self._batch())
+
+    def _batch(self) -> Batch:
+        job = self.job
+        return Batch(
+            job.arm.name,
+            job.repeat,
+            job.block,
+            job.chunk,
+            columns(Record, self._records),
+            columns(Span, self._spans),
+        )
+
+
+class Lanes:
+    """At most `width` prompts under way, in the order in which their chunks were added."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self._chunks: deque[ChunkRun] = deque()
+        self._live: set[asyncio.Task[None]] = set()
+
+    def add(self, chunk: ChunkRun) -> asyncio.Future[Batch]:
+        """Queue a chunk. Called on the loop."""
+        self._chunks.append(chunk)
+        for _ in range(min(self.width - len(self._live), len(chunk.job.prompts))):
+            lane = asyncio.create_task(self._lane())
+            self._live.add(lane)
+            lane.add_done_callback(self._ended)
+        return chunk.finished
+
+    async def _lane(self) -> None:
+        while self._chunks:
+            chunk = self._chunks[0]
+            row = next(chunk.waiting, None)
+            if row is None:
+                if chunk is self._chunks[0]:
+                    self._chunks.popleft()
+                continue
+            await chunk.carry_out(row)
+            await asyncio.sleep(0)  # agents that never wait must not keep the other lanes from starting
+
+    def _ended(self, lane: asyncio.Task[None]) -> None:
+        self._live.discard(lane)
+        if not lane.cancelled() and lane.exception() is not None and self._chunks:
+            replacement = asyncio.get_running_loop().create_task(self._lane())
+            self._live.add(replacement)
+            replacement.add_done_callback(self._ended)

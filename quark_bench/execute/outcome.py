@@ -1,0 +1,86 @@
+"""Outcome: how one agent's call ended; and the record that a prompt's outcomes add up to."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from quark_bench.dataset import Prompt
+from quark_bench.pipeline import Pipeline
+from quark_bench.record import Record, RecordStatus, Span, SpanStatus
+from quark_bench.schedule import longest_path
+
+
+class Outcome(NamedTuple):
+    """How one agent's call ended, after all attempts."""
+
+    status: SpanStatus
+    value: Any
+    spans: tuple[Span, ...]
+    answer: str | None
+    error: str | None
+    cost_usd: float
+
+
+def conclude(
+    pipeline: Pipeline, prompt: Prompt, outcomes: list[Outcome], admitted_s: float, ended_s: float
+) -> tuple[Record, list[Span]]:
+    """The record of a trial from what its agents did, in the pipeline's order."""
+    spans = [span for outcome in outcomes for span in outcome.spans]
+    durations_s = [sum(span.end_s - span.start_s for span in outcome.spans) for outcome in outcomes]
+    answer = outcomes[pipeline.answer_index]
+    status, error, culprit = _judge(pipeline, outcomes)
+    latency_s = ended_s - admitted_s
+    record = Record(
+        prompt_id=prompt.id,
+        category=prompt.category,
+        status=status,
+        answer=answer.answer,
+        error=error,
+        error_agent=culprit,
+        due_s=admitted_s,
+        start_s=admitted_s,
+        latency_s=latency_s,
+        answer_s=answer.spans[-1].end_s - admitted_s if answer.status is SpanStatus.OK else None,
+        service_s=max(0.0, latency_s - _waits(pipeline, outcomes)),
+        work_s=sum(durations_s),
+        critical_path_s=longest_path(durations_s, pipeline.needs),
+        simulated_s=sum(span.simulated_s for span in spans),
+        attempts=sum(1 for span in spans if span.attempt),
+        fallbacks=0,
+        executions=1,
+        tokens_in=sum(span.tokens_in for span in spans),
+        tokens_out=sum(span.tokens_out for span in spans),
+        cost_usd=sum(outcome.cost_usd for outcome in outcomes),
+        worker=answer.spans[-1].worker,
+    )
+    return record, spans
+
+
+def _judge(pipeline: Pipeline, outcomes: list[Outcome]) -> tuple[RecordStatus, str | None, str | None]:
+    """Status, error and the agent at fault: the first failure that is not optional, else the first one."""
+    failures = [
+        (step.agent, outcome)
+        for step, outcome in zip(pipeline.steps, outcomes, strict=True)
+        if outcome.status is SpanStatus.FAILED
+    ]
+    if not failures and all(outcome.status is SpanStatus.OK for outcome in outcomes):
+        return RecordStatus.OK, None, None
+    fatal = next(((agent, outcome) for agent, outcome in failures if not agent.optional), None)
+    agent, outcome = fatal or failures[0]
+    answered = outcomes[pipeline.answer_index].status is SpanStatus.OK
+    status = RecordStatus.DEGRADED if fatal is None and answered else RecordStatus.FAILED
+    return status, outcome.error, agent.name
+
+
+def _waits(pipeline: Pipeline, outcomes: list[Outcome]) -> float:
+    """Seconds of waiting for a thread or a retry on the chain of agents that ended last."""
+    if all(len(outcome.spans) == 1 for outcome in outcomes):
+        return 0.0
+    index: int | None = max(range(len(outcomes)), key=lambda i: outcomes[i].spans[-1].end_s)
+    waited_s = 0.0
+    while index is not None:
+        spans = outcomes[index].spans
+        busy_s = sum(span.end_s - span.start_s for span in spans)
+        waited_s += spans[-1].end_s - spans[0].start_s - busy_s
+        index = max(pipeline.needs[index], key=lambda i: outcomes[i].spans[-1].end_s, default=None)
+    return waited_s

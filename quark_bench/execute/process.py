@@ -1,0 +1,108 @@
+"""Process: what one operating-system process holds while it carries out trials.
+
+An event loop of its own in a background thread (a Dask worker's loop carries heartbeats and must never wait
+for an agent), threads for sync agents, the pipelines loaded so far, and the lanes of each arm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import resource
+import socket
+import sys
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from quark_bench.execute import Consumption, Job
+from quark_bench.execute.deadlines import Deadlines
+from quark_bench.execute.lanes import ChunkRun, Lanes
+from quark_bench.execute.threads import Threads
+from quark_bench.execute.trial import Bench, Wired
+from quark_bench.pipeline import Shipment
+from quark_bench.record import Batch
+
+T = TypeVar("T")
+
+
+class PipelineMissingError(LookupError):
+    """This process was never given the pipeline a job names: it joined late or was restarted."""
+
+
+class Process:
+    """One per process; see `this_process`."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._wired: dict[str, Wired] = {}
+        self._lanes: dict[tuple[str, str], Lanes] = {}
+        self._loading = threading.Lock()
+        self.bench = Bench(f"{socket.gethostname()}:{os.getpid()}", Threads(), Deadlines())
+        threading.Thread(target=self._loop.run_forever, name="quark-bench-loop", daemon=True).start()
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Run a coroutine on this process's loop; called from any other thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def load(self, shipment: Shipment) -> Wired:
+        """The pipeline, loaded and set up once. Raises PipelineError, or what a set-up raises."""
+        with self._loading:
+            if shipment.key not in self._wired:
+                wired = Wired(shipment.load())
+                self.bench.deadlines.refine(wired.shortest_limit_s)
+                self._wired[shipment.key] = wired
+            return self._wired[shipment.key]
+
+    def wired(self, key: str) -> Wired:
+        """A pipeline loaded before. Raises PipelineMissingError."""
+        try:
+            return self._wired[key]
+        except KeyError:
+            raise PipelineMissingError(key) from None
+
+    async def carry_out(self, job: Job) -> Batch:
+        """Run a chunk through the lanes of its arm."""
+        chunk = ChunkRun(job, self.wired(job.pipeline_key), self.bench)
+        lanes = self._lanes.setdefault((job.run_key, job.arm.name), Lanes(job.lanes))
+        return await lanes.add(chunk)
+
+    def forget(self, run_key: str) -> None:
+        """Let go of a run's lanes."""
+        for key in [key for key in self._lanes if key[0] == run_key]:
+            del self._lanes[key]
+
+
+_held: tuple[int, Process] | None = None
+_holding = threading.Lock()
+
+
+def this_process() -> Process:
+    """The Process of this process, made when first asked for; a forked child gets its own."""
+    global _held  # noqa: PLW0603 - one per process is the point
+    with _holding:
+        if _held is None or _held[0] != os.getpid():
+            _held = (os.getpid(), Process())
+        return _held[1]
+
+
+def read_consumption() -> Consumption:
+    """CPU used by this process so far, and its peak memory since the last call."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return Consumption(used.ru_utime + used.ru_stime, _peak_memory() or used.ru_maxrss * _MAXRSS_UNIT)
+
+
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+def _peak_memory() -> int | None:
+    """Linux: the high-water mark of resident memory, which is reset. Elsewhere None: `ru_maxrss` never falls."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+        Path("/proc/self/clear_refs").write_text("5")
+    except (OSError, StopIteration):
+        return None
+    return int(line.split()[1]) * 1024

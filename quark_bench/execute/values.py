@@ -1,0 +1,47 @@
+"""Values: what may pass from agent to agent, and how an answer becomes text. Equal in every executor."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import cloudpickle
+
+from quark_bench.errors import describe
+
+PLAIN = frozenset({str, int, float, bool, type(None), bytes})
+"""Types that pass from agent to agent unchecked; anything else must pickle."""
+
+ANSWER_KEY = "answer"
+"""An answer agent may return a dict: the value under this key is the answer, the rest is for other agents."""
+
+
+def check_travels(value: object) -> None:
+    """Raise TypeError unless the value can go to another process; checked in every executor alike."""
+    try:
+        pickle.dumps(value, 5)
+    except Exception:  # noqa: BLE001 - pickle raises what a value's own methods raise
+        try:
+            cloudpickle.dumps(value)
+        except Exception as error:  # noqa: BLE001
+            raise TypeError(
+                f"the result, a {type(value).__name__}, cannot be sent to another process ({describe(error, 200)}); "
+                "return text, numbers, lists or dicts"
+            ) from None
+
+
+def answer_text(value: object) -> str | None:
+    """The answer as it is stored. Raises TypeError for what is neither text nor JSON-able."""
+    if isinstance(value, dict) and ANSWER_KEY in value:
+        value = value[ANSWER_KEY]
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    try:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"the answer, a {type(value).__name__}, cannot be stored as text ({error}); "
+            "return text, a number, a bool, None, or lists and dicts of them"
+        ) from None

@@ -1,0 +1,102 @@
+"""Manifest: what a run was to do, where it came from and how it ended, as plain data beside its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from quark_bench.dataset import Dataset
+from quark_bench.pipeline import Pipeline, Shipment
+from quark_bench.plan import Plan
+from quark_bench.provenance import provenance
+from quark_bench.record import RecordStatus
+from quark_bench.store import FORMAT
+
+Manifest = dict[str, Any]
+
+
+def first_manifest(
+    run_id: str,
+    dataset: Dataset,
+    pipeline: Pipeline,
+    shipments: Mapping[str, Shipment],
+    plan: Plan,
+    scorers: Sequence[str],
+) -> Manifest:
+    """The manifest of a run that is about to start its first session."""
+    return {
+        "format": FORMAT,
+        "run_id": run_id,
+        "state": "running",
+        "session": 0,
+        "started": _now().isoformat(timespec="seconds"),
+        "ended": None,
+        "duration_s": None,
+        "dataset": {
+            "name": dataset.name,
+            "path": str(dataset.origin) if dataset.origin else None,
+            "fields": dict(dataset.fields),
+            "hash": dataset.content_hash,
+            "prompts": len(dataset),
+        },
+        "pipeline": {
+            "name": pipeline.name,
+            "key": shipments[plan.arms[-1].name].key,
+            "answer": pipeline.answer,
+            "model": pipeline.model.name if pipeline.model else None,
+            "latency_profile": pipeline.latency_profile,
+            "agents": [
+                {
+                    "name": step.name,
+                    "needs": [pipeline.steps[need].name for need in step.needs],
+                    "timeout_s": step.agent.policy.timeout_s,
+                    "retries": step.agent.policy.retries,
+                    "optional": step.agent.optional,
+                    "is_async": step.agent.is_async,
+                }
+                for step in pipeline.steps
+            ],
+        },
+        "arms": [
+            {
+                "name": arm.name,
+                "strategy": arm.strategy.value,
+                "in_flight": arm.in_flight,
+                "pipeline_key": shipments[arm.name].key,
+            }
+            for arm in plan.arms
+        ],
+        "repeats": plan.repeats,
+        "seed": plan.seed,
+        "warmup": plan.warmup,
+        "blocks": [[block.arm, block.repeat, block.start, block.stop] for block in plan.blocks],
+        "scorers": list(scorers),
+        "usage": [],
+        "provenance": provenance(),
+        "conservation": count_trials(pd.DataFrame({"status": []}), plan.planned),
+    }
+
+
+def measured(manifest: Manifest, state: str, conservation: Mapping[str, int]) -> Manifest:
+    """What the end of a session adds."""
+    ended = _now()
+    started = datetime.fromisoformat(manifest["started"])
+    return {
+        "state": state,
+        "ended": ended.isoformat(timespec="seconds"),
+        "duration_s": (ended - started).total_seconds(),
+        "conservation": dict(conservation),
+    }
+
+
+def count_trials(records: pd.DataFrame, planned: int) -> dict[str, int]:
+    """planned = ok + degraded + failed + not run."""
+    counts = {status.value: int((records["status"] == status).sum()) for status in RecordStatus}
+    return {"planned": planned, **counts, "not_run": planned - sum(counts.values())}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

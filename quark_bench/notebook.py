@@ -1,0 +1,62 @@
+"""Notebook: how a Run and a Comparison show themselves, in a notebook and in a terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from typing import TYPE_CHECKING
+
+from quark_bench.compare import Comparison
+from quark_bench.report import sentences
+from quark_bench.units import RATIO, SHARE
+
+if TYPE_CHECKING:
+    from quark_bench.run import Run
+
+
+class ShownComparison(Comparison):
+    """A Comparison that reads as a sentence in a terminal and as a table in a notebook."""
+
+    @classmethod
+    def of(cls, comparison: Comparison) -> ShownComparison:
+        fields = (field.name for field in dataclasses.fields(Comparison))
+        return cls(**{name: getattr(comparison, name) for name in fields})
+
+    def __repr__(self) -> str:
+        return f"{sentences.comparison(self)}; {sentences.answers(self)}"
+
+    def _repr_html_(self) -> str:
+        rows = (
+            ("throughput", self.throughput.value, self.throughput.low, self.throughput.high),
+            ("latency", self.latency.value, self.latency.low, self.latency.high),
+        )
+        body = "".join(
+            f"<tr><th scope='row'>{name}</th><td>{RATIO.format(value)}</td>"
+            f"<td>{RATIO.format_interval(low, high)}</td></tr>"
+            for name, value, low, high in rows
+        )
+        caption = html.escape(f"{self.b} against {self.a}: how many times better ({sentences.pairs(self)})")
+        detectable = f", smallest detectable change {SHARE.format(self.mde)}" if self.mde is not None else ""
+        return (
+            f"<table><caption>{caption}</caption><thead><tr><th></th><th scope='col'>ratio</th>"
+            f"<th scope='col'>95 % interval</th></tr></thead><tbody>{body}</tbody></table>"
+            f"<p>{html.escape(sentences.answers(self))}{detectable}.</p>"
+        )
+
+
+def run_html(run: Run) -> str:
+    """The run's final table, as the terminal shows it."""
+    from quark_bench.report.tables import run_table
+
+    return as_html(run_table(run.findings))
+
+
+def as_html(renderable: object) -> str:
+    """A rich renderable as preformatted HTML, 80 columns wide."""
+    import io
+
+    from rich.console import Console
+
+    console = Console(record=True, width=80, file=io.StringIO())
+    console.print(renderable)
+    return console.export_html(inline_styles=True, code_format="<pre style='line-height:1.2'>{code}</pre>")

@@ -1,0 +1,75 @@
+"""Canvas: paints a matplotlib figure and writes it as an `<svg>` element for any page.
+
+Text stays text and takes the page's colour, the background is transparent, and the same figure gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+INK = "#010203"
+"""Drawn in this colour, text and axes become `currentColor` when the figure is written."""
+WIDTH_IN = 8.0
+
+SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "quark-bench",
+    "text.parse_math": False,  # a dollar sign in a user's name is a dollar sign
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlepad": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": INK,
+    "grid.alpha": 0.13,
+    "grid.linewidth": 0.6,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.minor.width": 0.4,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+def draw(title: str, height_in: float, paint: Callable[[Figure], None]) -> str:
+    """What `paint` puts on a figure of WIDTH_IN by `height_in` inches, as one `<svg>` element named `title`."""
+    with mpl.rc_context(SETTINGS), warnings.catch_warnings():
+        # The reader's fonts draw the text, so what the layout's font lacks does not matter.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+        paint(figure)
+        written = io.StringIO()
+        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _for_page(written.getvalue(), title)
+
+
+def _for_page(svg: str, title: str) -> str:
+    """The bare element: named, in the page's colour, scaled by its viewBox, with ids of its own."""
+    prefix = re.sub(r"\W+", "-", title.lower()).strip("-")
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.DOTALL)
+    body = re.sub(r'\bid="', f'id="{prefix}-', body)
+    body = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", body)
+    body = body.replace(INK, "currentColor").replace("'DejaVu Sans'", "ui-sans-serif, system-ui")
+    body = re.sub(r' (?:width|height)="[\d.]+pt"', "", body, count=2)
+    return body.replace("<svg ", f'<svg class="figure" role="img" aria-label="{escape(title)}" ', 1).strip()

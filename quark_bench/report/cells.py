@@ -1,0 +1,133 @@
+"""Cells: measures as written for people, arms as columns, the same for terminal and page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from quark_bench.measures import Measure
+from quark_bench.report.findings import Findings
+from quark_bench.units import Direction, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A row of a table: which measure under which label; `beside` is a second one, shown small after `beside_label`."""
+
+    label: str
+    name: str
+    beside_label: str = ""
+    beside: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One measure of one arm. `details` are smaller lines below it; `note` numbers a footnote, 0 for none.
+
+    `best` says that it is better than in every other arm with intervals that do not touch.
+    """
+
+    value: str
+    details: tuple[str, ...] = ()
+    note: int = 0
+    best: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A label and one cell per arm."""
+
+    label: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Rows by arms, with the footnotes that cells refer to, the first being number 1."""
+
+    arms: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+SPEED = (
+    Shown("latency, mean", "mean_latency_s"),
+    Shown("latency, median", "p50_latency_s"),
+    Shown("latency, 95 %", "p95_latency_s"),
+    Shown("throughput", "throughput_per_s"),
+    Shown("concurrent agents", "concurrent_agents", "mean", "concurrent_agents_mean"),
+    Shown("parallel rate", "parallel_rate", "ideal", "ideal_parallel_rate"),
+    Shown("parallel efficiency", "parallel_efficiency"),
+    Shown("CPU per prompt", "cpu_s_per_prompt"),
+    Shown("peak memory", "peak_memory_bytes"),
+    Shown("failed", "failed_share"),
+)
+"""How fast, how parallel, at what price, and how often not at all."""
+
+
+def score_rows(findings: Findings) -> tuple[Shown, ...]:
+    """A row per scorer: failures as zero, and beside it the score of what was answered."""
+    return tuple(
+        Shown(name.removeprefix("score_").replace("_", " "), name, "answered", f"{name}_answered")
+        for name in findings.scorers
+    )
+
+
+def grid(findings: Findings, shown: Sequence[Shown]) -> Grid:
+    """The rows that at least one arm has a measure for."""
+    notes: dict[str, int] = {}
+    rows = tuple(
+        _row(findings, each, notes) for each in shown if any(findings.measure(arm, each.name) for arm in findings.arms)
+    )
+    return Grid(findings.arms, rows, tuple(notes))
+
+
+def interval(unit: Unit, low: float | None, high: float | None) -> str:
+    """`148 to 157 ms`: bounds as the unit writes them, a common unit written once; empty where there are none."""
+    if low is None or high is None:
+        return ""
+    first, last = unit.format(low), unit.format(high)
+    if " " in last and first.endswith(ending := last[last.rindex(" ") :]):
+        first = first.removesuffix(ending)
+    return f"{first} to {last}"
+
+
+def _row(findings: Findings, shown: Shown, notes: dict[str, int]) -> Row:
+    measures = [findings.measure(arm, shown.name) for arm in findings.arms]
+    besides = [findings.measure(arm, shown.beside) for arm in findings.arms]
+    best = _clearly_best(measures)
+    cells = [_cell(measure, _beside(shown, beside), notes) for measure, beside in zip(measures, besides, strict=True)]
+    return Row(shown.label, tuple(replace(cell, best=index == best) for index, cell in enumerate(cells)))
+
+
+def _cell(measure: Measure | None, beside: str, notes: dict[str, int]) -> Cell:
+    if measure is None:
+        return Cell("n/a", note=_number("not measured in this arm", notes))
+    bounds = interval(measure.unit, measure.low, measure.high)
+    why = f"no interval: {measure.note}" if measure.note and measure.value is not None and not bounds else measure.note
+    return Cell(measure.unit.format(measure.value), tuple(filter(None, (bounds, beside))), _number(why, notes))
+
+
+def _beside(shown: Shown, measure: Measure | None) -> str:
+    if measure is None or measure.value is None:
+        return ""
+    return f"{shown.beside_label} {measure.unit.format(measure.value)}"
+
+
+def _number(note: str, notes: dict[str, int]) -> int:
+    """The footnote's number, the same for equal notes; 0 for an empty one."""
+    return notes.setdefault(note, len(notes) + 1) if note else 0
+
+
+def _clearly_best(measures: Sequence[Measure | None]) -> int | None:
+    """Position of the measure whose whole interval beats all others'; None where there is no such one."""
+    bounds = [(each.low, each.high) for each in measures if each and each.low is not None and each.high is not None]
+    direction = next((each.direction for each in measures if each), Direction.NEITHER)
+    if len(bounds) < max(2, len(measures)) or direction is Direction.NEITHER:
+        return None
+    # Negated, a higher-is-better measure is a lower-is-better one.
+    sign = 1.0 if direction is Direction.LOWER else -1.0
+    ranges = [sorted((sign * low, sign * high)) for low, high in bounds]
+    first = min(range(len(ranges)), key=lambda index: ranges[index][1])
+    clear = all(ranges[first][1] < other[0] for index, other in enumerate(ranges) if index != first)
+    return first if clear else None

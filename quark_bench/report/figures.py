@@ -1,0 +1,276 @@
+"""Figures: each one `<svg>` element, the same for the same findings.
+
+Each arm keeps one colour, line style and marker throughout, told apart without colour vision and on light and
+dark pages alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from quark_bench.compare import Attribution
+from quark_bench.report.canvas import INK, draw
+from quark_bench.report.findings import Findings
+from quark_bench.report.waterfall import Lane, lanes, typical_trial
+from quark_bench.units import PER_SECOND, RATIO, SECONDS, Unit
+
+COLOURS = ("#d9772b", "#1f9e89", "#3f84d8", "#b9589f", "#9a8a1c", "#7d8590")
+"""By position of the arm; mid-tones of different lightness, legible on white and on near-black."""
+STROKES = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), "dashdot")
+MARKERS = ("o", "s", "^", "D")
+MOST_POINTS = 1_500
+"""Points of an arm in a figure; more would only make the page heavy."""
+WIDE = 8.0
+"""An axis turns logarithmic where its largest value is this many times its smallest."""
+LANE_MARGIN = 1.8
+"""Rows of a waterfall that an arm's heading and the gap below it take."""
+FAINT: dict[str, Any] = {"alpha": 0.13, "linewidth": 0.6}
+
+
+def latency_figure(findings: Findings) -> str | None:
+    """Share of prompts answered within a latency, by arm; failures never arrive. None without any answer."""
+    answered = findings.records[findings.records["status"] != "failed"]
+    if answered.empty:
+        return None
+    title = findings.titled("Latency by arm")
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        for position, arm in enumerate(findings.arms):
+            _paint_share(axes, findings.records, arm, position)
+        axes.set(xlabel="latency", ylabel="share of prompts answered", ylim=(0, 1.02))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
+        _scale(axes, "x", answered["latency_s"].to_numpy(), SECONDS)
+        _titled_legend(axes, title)
+
+    return draw(title, 3.6, paint)
+
+
+def waterfall_figure(findings: Findings) -> str | None:
+    """The agents' calls of the typical prompt under each arm, on one time axis. None without any record."""
+    chosen = typical_trial(findings)
+    if chosen is None:
+        return None
+    shown = lanes(findings, *chosen)
+    longest_s = max(lane.latency_s for lane in shown) or 1.0
+    title = findings.titled(f"Prompt {chosen[0]} under each arm")
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        top = 0.0
+        for lane in shown:
+            top = _paint_lane(axes, lane, findings.arms.index(lane.arm), top, longest_s)
+        axes.set(
+            title=title, xlabel="since the prompt was admitted", xlim=(0, longest_s * 1.04), ylim=(top - 0.4, -0.2)
+        )
+        axes.xaxis.set_major_formatter(_ticks(SECONDS))
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+        axes.set_yticks([])
+
+    return draw(title, 1.0 + 0.2 * sum(len(lane.bars) + LANE_MARGIN for lane in shown), paint)
+
+
+def order_figure(findings: Findings) -> str | None:
+    """Every trial's latency and every block's throughput in the order of the run. None without any record."""
+    if findings.records.empty:
+        return None
+    trials = _in_order(findings.records)
+    rates = _block_rates(trials)
+    title = findings.titled("The run in its order")
+
+    def paint(figure: Figure) -> None:
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+        for position, arm in enumerate(findings.arms):
+            _paint_trials(above, trials[trials["arm"] == arm], arm, position)
+            _paint_rates(below, rates[rates["arm"] == arm], position)
+        for axes in (above, below):
+            axes.vlines(rates["first"][1:] - 0.5, 0, 1, transform=axes.get_xaxis_transform(), colors=INK, **FAINT)
+            axes.grid(visible=False, axis="x")
+        _scale(above, "y", trials["latency_s"].to_numpy(), SECONDS)
+        _scale(below, "y", rates["per_s"].to_numpy(), PER_SECOND)
+        above.set(ylabel="latency")
+        below.set(xlabel="trials in the order of their admission", ylabel="throughput", xlim=(-1, len(trials)))
+        _titled_legend(above, title)
+
+    return draw(title, 4.6, paint)
+
+
+def attribution_figure(findings: Findings) -> str | None:
+    """What branches give, what prompts in flight give, and both, as factors. None without an attribution."""
+    given = (("throughput", findings.attribution), ("latency", findings.latency_attribution))
+    shown = [(what, each) for what, each in given if each is not None and _is_whole(each)]
+    if not shown:
+        return None
+    title = findings.titled("Where the gain comes from")
+
+    def paint(figure: Figure) -> None:
+        panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, (what, each) in zip(panels, shown, strict=True):
+            _paint_factors(axes, each)
+            axes.set_ylabel(what)
+        _factor_axis(panels[0], [each for _, each in shown])
+        panels[0].set_title(title)
+        panels[-1].set_xlabel(f"times as good as {findings.arms[0]}")
+
+    return draw(title, 0.9 + 1.05 * len(shown), paint)
+
+
+def _paint_share(axes: Axes, records: pd.DataFrame, arm: str, position: int) -> None:
+    trials = records[records["arm"] == arm]
+    latencies_s = np.sort(trials.loc[trials["status"] != "failed", "latency_s"].to_numpy(dtype=float))
+    if not latencies_s.size:
+        return
+    shares = np.arange(1, latencies_s.size + 1) / len(trials)
+    kept = _thinned(latencies_s.size)
+    xs = np.concatenate([latencies_s[:1], latencies_s[kept]])
+    ys = np.concatenate([[0.0], shares[kept]])
+    axes.step(xs, ys, where="post", label=arm, color=_colour(position), linestyle=_stroke(position), linewidth=2)
+
+
+def _paint_lane(axes: Axes, lane: Lane, position: int, top: float, longest_s: float) -> float:
+    """One arm's bars from `top` downwards, named beside them where there is room; returns where the next begins."""
+    colour = _colour(position)
+    label = f"{lane.arm}  {SECONDS.format(lane.latency_s)}" + ("  failed" if lane.status == "failed" else "")
+    axes.text(0, top + 0.25, label, color=colour, fontweight="bold", va="center")
+    rows = [top + 1.2 + row for row in range(len(lane.bars))]
+    for row, bar in zip(rows, lane.bars, strict=True):
+        axes.hlines(row, bar.ready_s, bar.start_s, colors=INK, alpha=0.35, linewidth=1)
+        solid = 0.95 if bar.on_chain else 0.38
+        axes.barh(row, bar.duration_s, left=bar.start_s, height=0.68, color=colour, alpha=solid, linewidth=0)
+        name = f"{bar.agent} (try {bar.attempt})" if bar.attempt > 1 else bar.agent
+        outcome = "" if bar.status == "ok" else f", {bar.status}"
+        before = bar.start_s > longest_s / 2
+        axes.annotate(
+            f"{name}  {SECONDS.format(bar.duration_s)}{outcome}",
+            (bar.start_s if before else bar.end_s, row),
+            xytext=(-4 if before else 4, 0),
+            textcoords="offset points",
+            ha="right" if before else "left",
+            va="center",
+            fontsize=8,
+        )
+    axes.vlines(lane.latency_s, top + 0.7, top + len(lane.bars) + 0.7, colors=colour, linewidth=1)
+    return top + len(lane.bars) + LANE_MARGIN
+
+
+def _paint_trials(axes: Axes, trials: pd.DataFrame, arm: str, position: int) -> None:
+    shown = trials.iloc[_thinned(len(trials))]
+    failed = shown["status"] == "failed"
+    answered, lost = shown[~failed], shown[failed]
+    dots: dict[str, Any] = {"color": _colour(position), "alpha": 0.85}
+    marker = MARKERS[position % len(MARKERS)]
+    axes.scatter(answered["place"], answered["latency_s"], s=12, marker=marker, linewidths=0, label=arm, **dots)
+    if not lost.empty:
+        axes.scatter(lost["place"], lost["latency_s"], s=24, marker="x", linewidths=1.3, label=f"{arm}, failed", **dots)
+
+
+def _paint_rates(axes: Axes, rates: pd.DataFrame, position: int) -> None:
+    first, last = rates["first"] - 0.5, rates["last"] + 0.5
+    axes.hlines(rates["per_s"], first, last, colors=_colour(position), linewidth=3)
+
+
+def _paint_factors(axes: Axes, found: Attribution) -> None:
+    """Factors multiply, so on a logarithmic axis their bars add up."""
+    branches, in_flight, total = (each.value or 1.0 for each in (found.branches, found.in_flight, found.total))
+    steps = (
+        ("branches", 1.0, branches, branches, COLOURS[1]),
+        ("prompts in flight", branches, branches * in_flight, in_flight, COLOURS[2]),
+        ("together", 1.0, total, total, COLOURS[5]),
+    )
+    for row, (_, start, end, factor, colour) in enumerate(steps):
+        axes.barh(row, end - start, left=start, height=0.6, color=colour, linewidth=0)
+        axes.annotate(
+            RATIO.format(factor), (max(start, end), row), xytext=(5, 0), textcoords="offset points", va="center"
+        )
+    axes.axvline(1.0, color=INK, linewidth=0.8)
+    axes.set_yticks(range(len(steps)), [name for name, *_ in steps])
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+
+
+def _factor_axis(axes: Axes, shown: Sequence[Attribution]) -> None:
+    """Logarithmic, with everything reached in view and room for the numbers beside the bars."""
+    reached = [1.0, *(each.value or 1.0 for split in shown for each in (split.branches, split.total))]
+    axes.set_xscale("log")
+    axes.set_xlim(min(reached) * 0.92, max(reached) ** 1.12 * 1.05)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(reached) > 3 else (1, 1.2, 1.5, 2)))
+    axes.xaxis.set_major_formatter(_ticks(RATIO))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _is_whole(found: Attribution) -> bool:
+    return all(each.value is not None and each.value > 0 for each in (found.branches, found.in_flight, found.total))
+
+
+def _in_order(records: pd.DataFrame) -> pd.DataFrame:
+    """Records in order of admission, their place in it as a column; sessions one after another."""
+    ordered = records.sort_values(["session", "block", "start_s", "prompt_id"], kind="stable")
+    return ordered.assign(place=np.arange(len(ordered)))
+
+
+def _block_rates(trials: pd.DataFrame) -> pd.DataFrame:
+    """For each block of each session: first and last place, and completions per second of its makespan."""
+    ended = trials.assign(end_s=trials["start_s"] + trials["latency_s"])
+    blocks = ended.groupby(["session", "block", "arm"], sort=True).agg(
+        first=("place", "min"),
+        last=("place", "max"),
+        n=("place", "size"),
+        start_s=("start_s", "min"),
+        end_s=("end_s", "max"),
+    )
+    makespan_s = (blocks["end_s"] - blocks["start_s"]).where(lambda span_s: span_s > 0)
+    return blocks.assign(per_s=blocks["n"] / makespan_s).dropna(subset=["per_s"]).reset_index()
+
+
+def _thinned(n: int) -> np.ndarray:
+    """Positions of at most MOST_POINTS of n points, evenly spread, first and last among them."""
+    return np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).round().astype(int)) if n else np.arange(0)
+
+
+def _scale(axes: Axes, which: Literal["x", "y"], values: np.ndarray, unit: Unit) -> None:
+    """Ticks in the unit; logarithmic where the values' range is wide, else from 0."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    positive = values[values > 0]
+    if positive.size and positive.max() > WIDE * positive.min():
+        axes.set(**{f"{which}scale": "log"})
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set(**{f"{which}lim": (0, None)})
+    axis.set_major_formatter(_ticks(unit))
+
+
+def _ticks(unit: Unit) -> FuncFormatter:
+    return FuncFormatter(lambda value, _: unit.format(value))
+
+
+def _titled_legend(axes: Axes, title: str) -> None:
+    """The title, and the arms in a row below it."""
+    handles, labels = axes.get_legend_handles_labels()
+    axes.set_title(title, pad=28)
+    axes.legend(
+        handles,
+        labels,
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1),
+        ncols=max(1, len(labels)),
+        fontsize=8.5,
+        borderaxespad=0.1,
+        columnspacing=1.6,
+    ).set_in_layout(False)
+
+
+def _colour(position: int) -> str:
+    return COLOURS[position % len(COLOURS)]
+
+
+def _stroke(position: int) -> str | tuple[float, Sequence[float]]:
+    return STROKES[position % len(STROKES)]

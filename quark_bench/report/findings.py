@@ -1,0 +1,71 @@
+"""Findings: everything that telling needs about a run, weighed already; a door builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from quark_bench.compare import Attribution, Comparison
+from quark_bench.dataset import Prompt
+from quark_bench.measures import Measure
+from quark_bench.slo import SloResult
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a run found. Mappings by arm have the arm's name as key.
+
+    `records` and `spans` are the run's tables; `agents` has a row per agent. `attribution` splits the gain in
+    throughput, `latency_attribution` that in latency; None where the three built-in arms are not all there.
+    `prompts` by id are shown beside their answers where they are known.
+    """
+
+    manifest: Mapping[str, Any]
+    records: pd.DataFrame
+    spans: pd.DataFrame
+    measures: Mapping[str, Mapping[str, Measure]]
+    comparisons: Sequence[Comparison]
+    attribution: Attribution | None
+    latency_attribution: Attribution | None
+    slos: Sequence[SloResult]
+    agents: Mapping[str, pd.DataFrame]
+    prompts: Mapping[str, Prompt] = field(default_factory=dict)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms in the order in which they were given."""
+        return tuple(arm["name"] for arm in self.manifest["arms"])
+
+    @property
+    def layout(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The DAG: each agent with the agents it needs, needed ones first."""
+        return tuple((agent["name"], tuple(agent["needs"])) for agent in self.manifest["pipeline"]["agents"])
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """Names of the measures that are scores with failures as zero, in their order."""
+        names = dict.fromkeys(name for arm in self.arms for name in self.measures.get(arm, {}))
+        return tuple(name for name in names if name.startswith("score_") and not name.endswith("_answered"))
+
+    @property
+    def main_comparison(self) -> Comparison | None:
+        """The first arm against the last: what the run was made to ask."""
+        ends = (self.arms[0], self.arms[-1])
+        return next((each for each in self.comparisons if (each.a, each.b) == ends), None)
+
+    def measure(self, arm: str, name: str) -> Measure | None:
+        """A measure of an arm; None where the arm has no such measure."""
+        return self.measures.get(arm, {}).get(name)
+
+    def titled(self, title: str) -> str:
+        """The title of a table or figure, which says so when latencies were simulated."""
+        return titled(self.manifest, title)
+
+
+def titled(manifest: Mapping[str, Any], title: str) -> str:
+    """`title`, followed by `simulated latency (PROFILE)` where a run was made under a latency profile."""
+    profile = manifest["pipeline"].get("latency_profile")
+    return f"{title}, simulated latency ({profile})" if profile else title

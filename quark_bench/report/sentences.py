@@ -1,0 +1,148 @@
+"""Sentences: what the findings say, in words that the terminal and the page share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from quark_bench.compare import Attribution, Comparison, Ratio
+from quark_bench.measures import Measure
+from quark_bench.report.cells import interval
+from quark_bench.report.findings import Findings
+from quark_bench.slo import SloResult
+from quark_bench.units import COUNT, RATIO, SECONDS, SHARE
+
+VISIBLE_IDS = 5
+"""Prompt ids named in a sentence before it says how many more there are."""
+
+
+def headline(findings: Findings) -> str:
+    """What was compared and what came out, with interval and n."""
+    ended = findings.manifest["conservation"]
+    if not ended["ok"] + ended["degraded"]:
+        return f"No trial of {findings.manifest['run_id']} gave an answer, so there is nothing to compare"
+    found = findings.main_comparison
+    if found is None:
+        return _one_arm(findings, findings.arms[-1])
+    gain = _speed(found.latency, "latency") if found.throughput.value is None else _rate(found.throughput)
+    return f"{found.b} against {found.a}: {gain}, {pairs(found)}"
+
+
+def comparison(found: Comparison) -> str:
+    """One comparison in one sentence: throughput, latency, pairs and what could have been seen at all."""
+    seen = f", smallest detectable {SHARE.format(found.mde)}" if found.mde is not None else ""
+    speed = _speed(found.latency, "latency")
+    return f"{found.b} vs {found.a}: {_rate(found.throughput)}, {speed} ({pairs(found)}{seen})"
+
+
+def pairs(found: Comparison) -> str:
+    """`n = 64 prompts`, how many pairs their repeats make, and how many were lost to failures or resumes."""
+    repeated = f" in {plural(found.pairs, 'pair')}" if found.pairs != found.latency.n else ""
+    lost = f", {plural(found.lost_pairs, 'pair')} lost" if found.lost_pairs else ""
+    return f"n = {plural(found.latency.n, 'prompt')}{repeated}{lost}"
+
+
+def attribution(found: Attribution, what: str) -> str:
+    """`throughput gain 6.93x = 1.25x branches x 5.54x prompts in flight`."""
+    total, branches, in_flight = (RATIO.format(each.value) for each in (found.total, found.branches, found.in_flight))
+    return f"{what} gain {total} = {branches} branches x {in_flight} prompts in flight"
+
+
+def answers(found: Comparison) -> str:
+    """Whether both arms gave the same answers, and to which prompts they did not."""
+    if not found.pairs and not found.answers_differ_count:
+        return f"{found.b} and {found.a} have none to compare"
+    if not found.answers_differ_count:
+        return f"{found.b} and {found.a} gave the same answers"
+    named = ", ".join(found.answers_differ[:VISIBLE_IDS])
+    more = found.answers_differ_count - min(VISIBLE_IDS, len(found.answers_differ))
+    rest = f" and {COUNT.format(more)} more" if more else ""
+    return f"{found.b} and {found.a} differ in {plural(found.answers_differ_count, 'answer')}: {named}{rest}"
+
+
+def granularity(manifest: Mapping[str, Any]) -> str:
+    """What became one Dask task, and why; empty where nothing was chosen."""
+    chosen = manifest.get("granularity") or {}
+    if not chosen.get("choice"):
+        return ""
+    return f"{chosen['choice']}: {chosen['reason']}" if chosen.get("reason") else str(chosen["choice"])
+
+
+def verdict(result: SloResult) -> str:
+    """`met`, `missed`, or `n/a` where the measure has no value."""
+    if result.met is None:
+        return "n/a"
+    return "met" if result.met else "missed"
+
+
+def slo_value(findings: Findings, result: SloResult) -> str:
+    """The value that was judged, in its measure's unit."""
+    measure = findings.measure(result.slo.arm or findings.arms[-1], result.slo.measure)
+    return measure.unit.format(result.value) if measure else "n/a"
+
+
+def outcome(manifest: Mapping[str, Any]) -> str:
+    """How the planned trials ended; what did not happen is left out."""
+    ended = manifest["conservation"]
+    parts = [f"{COUNT.format(ended[name])} {name.replace('_', ' ')}" for name in ENDINGS if ended.get(name)]
+    return f"{plural(ended['planned'], 'trial')}: {', '.join(parts) or 'none run'}"
+
+
+ENDINGS = ("ok", "degraded", "failed", "not_run")
+"""Every planned trial is one of these."""
+
+
+def duration(manifest: Mapping[str, Any]) -> str:
+    """How long the run took; `n/a` while it goes on."""
+    return SECONDS.format(manifest.get("duration_s"))
+
+
+def plural(count: float, noun: str) -> str:
+    """`1 prompt`, `64 prompts`."""
+    return f"{COUNT.format(count)} {noun}" if count == 1 else f"{COUNT.format(count)} {noun}s"
+
+
+def plain(text: object) -> str:
+    """Text that cannot steer a terminal: control characters but newline and tab become a replacement mark."""
+    return "".join(each if each.isprintable() or each in "\n\t" else "�" for each in str(text))
+
+
+def with_interval(measure: Measure) -> str:
+    """`152 ms [148 to 157 ms]`."""
+    bounds = interval(measure.unit, measure.low, measure.high)
+    return measure.unit.format(measure.value) + (f" [{bounds}]" if bounds else "")
+
+
+def _one_arm(findings: Findings, arm: str) -> str:
+    named = (("median latency", "p50_latency_s"), ("throughput", "throughput_per_s"))
+    found = ((label, findings.measure(arm, name)) for label, name in named)
+    known = [f"{label} {with_interval(measure)}" for label, measure in found if measure and measure.value is not None]
+    return f"{arm}: {', '.join(known)} ({plural(findings.manifest['dataset']['prompts'], 'prompt')})"
+
+
+def _rate(ratio: Ratio) -> str:
+    """`6.93x throughput [6.10x to 7.80x]`."""
+    if ratio.value is None:
+        return f"throughput not compared ({ratio.note})"
+    return f"{RATIO.format(ratio.value)} throughput{_bounds(ratio.low, ratio.high)}{_doubt(ratio)}"
+
+
+def _speed(ratio: Ratio, what: str) -> str:
+    """`latency 1.25x faster [1.20x to 1.30x]`; below 1 the factor is turned over and called slower."""
+    if ratio.value is None:
+        return f"{what} not compared ({ratio.note})"
+    if ratio.value >= 1 or not ratio.value:
+        return f"{what} {RATIO.format(ratio.value)} faster{_bounds(ratio.low, ratio.high)}{_doubt(ratio)}"
+    low, high = (1 / bound if bound else None for bound in (ratio.high, ratio.low))
+    return f"{what} {RATIO.format(1 / ratio.value)} slower{_bounds(low, high)}{_doubt(ratio)}"
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    return f" [{bounds}]" if (bounds := interval(RATIO, low, high)) else ""
+
+
+def _doubt(ratio: Ratio) -> str:
+    """Says so when the interval holds 1, or when there is none."""
+    if ratio.low is None or ratio.high is None:
+        return f" (no interval: {ratio.note})" if ratio.note else ""
+    return ", no clear difference" if ratio.low <= 1 <= ratio.high else ""

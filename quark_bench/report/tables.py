@@ -1,0 +1,219 @@
+"""Tables for the terminal: rich renderables that fit 80 columns.
+
+What users wrote (names, answers, errors) is only ever put into `Text`, which knows no markup.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from quark_bench.errors import UsageError
+from quark_bench.report import sentences
+from quark_bench.report.cells import SPEED, Cell, Grid, Row, grid, score_rows
+from quark_bench.report.findings import Findings, titled
+from quark_bench.report.sentences import plain
+from quark_bench.report.waterfall import Bar, Lane, lanes
+from quark_bench.units import SECONDS
+
+WIDTH = 80
+LABEL_WIDTH = 19
+MOST_ARM_WIDTH = 24
+ARMS_A_TABLE = 4
+"""More arms than fit side by side continue in a table below."""
+BAR_WIDTH = 36
+"""Characters of the longest record's time axis in a text waterfall."""
+NAME_WIDTH = 24
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+STATE_STYLES = {"ok": "green", "complete": "green", "met": "green", "failed": "red", "missed": "bold red"}
+
+
+def run_table(findings: Findings) -> Group:
+    """The run's last word: arms side by side, comparisons, attribution, SLOs, granularity, equal answers."""
+    whole = grid(findings, (*SPEED, *score_rows(findings)))
+    return Group(
+        Text(findings.titled(_title(findings.manifest)), style="bold"),
+        *(_arm_table(part) for part in _split(whole)),
+        *_paragraph(Text(f"{_mark(number)} {plain(note)}", style="dim") for number, note in enumerate(whole.notes, 1)),
+        *_paragraph(_comparison_lines(findings)),
+        *_paragraph(_slo_lines(findings)),
+        *_paragraph(_condition_lines(findings)),
+    )
+
+
+def run_summary(manifest: Mapping[str, Any]) -> Group:
+    """One run in a few lines: what ran, how its trials ended, how long it took."""
+    data, pipeline = manifest["dataset"], manifest["pipeline"]
+    lines = (
+        ("run", f"{manifest['run_id']}, {manifest['state']}"),
+        ("started", f"{manifest['started']}, took {sentences.duration(manifest)}"),
+        ("data set", f"{data['name']}, {sentences.plural(data['prompts'], 'prompt')}"),
+        ("pipeline", titled(manifest, f"{pipeline['name']}, model {pipeline['model']}")),
+        ("arms", ", ".join(arm["name"] for arm in manifest["arms"])),
+        ("outcome", sentences.outcome(manifest)),
+    )
+    return Group(*(_labelled(label, value) for label, value in lines))
+
+
+def ls_table(manifests: Sequence[Mapping[str, Any]]) -> Table:
+    """A line per run, in the order given."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+    longest_id = max((len(str(manifest["run_id"])) for manifest in manifests), default=0)
+    table.add_column("run", overflow="fold", min_width=min(longest_id, MOST_ARM_WIDTH))
+    for header in ("state", "data set", "pipeline"):
+        table.add_column(header, overflow="fold")
+    for header in ("ok", "took"):
+        table.add_column(header, justify="right", overflow="fold")
+    for manifest in manifests:
+        ended = manifest["conservation"]
+        table.add_row(
+            _text(manifest["run_id"]),
+            _state(manifest["state"]),
+            _text(manifest["dataset"]["name"]),
+            _text(titled(manifest, manifest["pipeline"]["name"])),
+            Text(f"{ended['ok']} of {ended['planned']}"),
+            Text(sentences.duration(manifest)),
+        )
+    return table
+
+
+def record_view(findings: Findings, prompt_id: str) -> Group:
+    """One prompt: its text and reference, and for every record of it status, answer and a waterfall of its spans.
+
+    Raises UsageError, naming the nearest id, where the run has no record of it.
+    """
+    shown = lanes(findings, prompt_id)
+    if not shown:
+        known = sorted(set(findings.records["prompt_id"]))
+        close = difflib.get_close_matches(prompt_id, known, 1) or known[:1]
+        hint = f"; did you mean {close[0]!r}?" if close else "; it has no records at all"
+        raise UsageError(f"run {findings.manifest['run_id']} has no record of prompt {prompt_id!r}{hint}")
+    prompt = findings.prompts.get(prompt_id)
+    about: list[tuple[str, str]] = [("prompt", prompt_id)]
+    if prompt is not None:
+        about.append(("text", prompt.text))
+        about.extend(("reference", reference) for reference in prompt.reference)
+    longest_s = max(lane.latency_s for lane in shown)
+    return Group(
+        Text(findings.titled(f"Prompt {plain(prompt_id)}"), style="bold"),
+        *(_labelled(label, value) for label, value in about),
+        *(part for lane in shown for part in _lane_lines(lane, longest_s)),
+    )
+
+
+def _title(manifest: Mapping[str, Any]) -> str:
+    data, pipeline = manifest["dataset"], manifest["pipeline"]
+    return plain(f"{pipeline['name']} over {data['name']}, {sentences.plural(data['prompts'], 'prompt')}")
+
+
+def _split(whole: Grid) -> Iterator[Grid]:
+    """The grid in parts of at most ARMS_A_TABLE arms."""
+    for first in range(0, len(whole.arms), ARMS_A_TABLE):
+        part = slice(first, first + ARMS_A_TABLE)
+        yield Grid(whole.arms[part], tuple(Row(row.label, row.cells[part]) for row in whole.rows), whole.notes)
+
+
+def _arm_table(part: Grid) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False, show_edge=False)
+    room = min(MOST_ARM_WIDTH, (WIDTH - LABEL_WIDTH) // len(part.arms) - 2)
+    table.add_column("", overflow="fold", width=LABEL_WIDTH)
+    for arm in part.arms:
+        table.add_column(_text(arm), justify="right", overflow="fold", width=room)
+    for row in part.rows:
+        table.add_row(_text(row.label), *(_cell_text(cell, room) for cell in row.cells))
+    return table
+
+
+def _cell_text(cell: Cell, room: int) -> Text:
+    text = Text(cell.value + _mark(cell.note), style="bold" if cell.best else "")
+    for detail in cell.details:
+        # Broken here rather than by rich, which would part a number from its unit.
+        fitting = detail if len(detail) <= room else detail.replace(" to ", " to\n")
+        text.append(f"\n{fitting}", style="not bold dim")
+    return text
+
+
+def _mark(note: int) -> str:
+    """The number of a footnote as a superscript; empty for none."""
+    return str(note).translate(SUPERSCRIPTS) if note else ""
+
+
+def _comparison_lines(findings: Findings) -> Iterator[Text]:
+    for found in findings.comparisons:
+        yield _text(sentences.comparison(found))
+    splits = (("throughput", findings.attribution), ("latency", findings.latency_attribution))
+    for what, split in splits:
+        if split is not None:
+            yield _text(sentences.attribution(split, what))
+    for found in findings.comparisons:
+        yield _text(f"Answers: {sentences.answers(found)}")
+
+
+def _slo_lines(findings: Findings) -> Iterator[Text]:
+    for result in findings.slos:
+        verdict = sentences.verdict(result)
+        line = Text("SLO ").append(_state(verdict))
+        yield line.append(f"  {plain(result.slo.text)}  ({sentences.slo_value(findings, result)})")
+
+
+def _condition_lines(findings: Findings) -> Iterator[Text]:
+    if chosen := sentences.granularity(findings.manifest):
+        yield _text(f"Granularity {chosen}")
+    yield _text(f"Run {findings.manifest['run_id']}: {sentences.outcome(findings.manifest)}")
+
+
+def _paragraph(lines: Iterable[Text]) -> list[RenderableType]:
+    """The lines, closed by an empty one where there are any."""
+    kept: list[RenderableType] = list(lines)
+    return [*kept, Text("")] if kept else []
+
+
+def _lane_lines(lane: Lane, longest_s: float) -> Iterator[Text]:
+    yield Text("")
+    heading = Text(plain(lane.arm), style="bold").append(f"  repeat {lane.repeat}  ", style="not bold")
+    yield heading.append(_state(lane.status)).append(f"  {SECONDS.format(lane.latency_s)}", style="not bold")
+    yield _labelled("answer", lane.answer or "none")
+    if lane.error:
+        yield _labelled("error", lane.error)
+    for bar in lane.bars:
+        yield _bar_line(bar, longest_s)
+
+
+def _bar_line(bar: Bar, longest_s: float) -> Text:
+    """The agent, when it waited (`·`) and ran (`█`, or `▒` off the critical path), and for how long."""
+    ready, start, end = (_column(at_s, longest_s) for at_s in (bar.ready_s, bar.start_s, bar.end_s))
+    width = max(1, end - start) if bar.attempt else 0
+    drawn = " " * ready + "·" * (start - ready) + ("█" if bar.on_chain else "▒") * width
+    name = plain(bar.agent) + (f" (try {bar.attempt})" if bar.attempt > 1 else "")
+    line = Text(f"  {_clipped(name):<{NAME_WIDTH}}{drawn:<{BAR_WIDTH + 1}}")
+    line.append(SECONDS.format(bar.duration_s) if bar.attempt else "", style="dim")
+    return line if bar.status == "ok" else line.append("  ").append(_state(bar.status))
+
+
+def _column(at_s: float, longest_s: float) -> int:
+    return min(BAR_WIDTH, round(BAR_WIDTH * at_s / longest_s)) if longest_s > 0 else 0
+
+
+def _clipped(name: str) -> str:
+    """The name in its column; of a longer one both ends, which tell names apart better than beginnings."""
+    room = NAME_WIDTH - 2
+    return name if len(name) <= room else f"{name[: room // 2]}~{name[-(room - room // 2 - 1) :]}"
+
+
+def _labelled(label: str, value: object) -> Text:
+    return Text(f"{label:<11}", style="dim").append(plain(value), style="not dim")
+
+
+def _state(state: str) -> Text:
+    """A state in its colour; the word alone says it too."""
+    return Text(plain(state), style=STATE_STYLES.get(state, ""))
+
+
+def _text(value: object) -> Text:
+    return Text(plain(value))

@@ -1,0 +1,113 @@
+"""Waterfall: one prompt's agent calls laid out in time, for the page and for the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from quark_bench.report.findings import Findings
+from quark_bench.schedule import longest_chain
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One attempt of an agent's call; times are seconds since the prompt's admission."""
+
+    agent: str
+    attempt: int
+    status: str
+    ready_s: float
+    """When its inputs were there: it waited from here to `start_s`."""
+    start_s: float
+    end_s: float
+    on_chain: bool
+    """Whether its agent lies on the critical path."""
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One record with its bars, in the order of the DAG. Texts are empty where the record has none."""
+
+    arm: str
+    repeat: int
+    status: str
+    latency_s: float
+    answer: str
+    error: str
+    bars: tuple[Bar, ...]
+
+
+def typical_trial(findings: Findings) -> tuple[str, int] | None:
+    """Prompt id and repeat of the record of median latency in the last arm that has records; None without any.
+
+    Failed records count only where there are no others.
+    """
+    for arm in reversed(findings.arms):
+        records = findings.records[findings.records["arm"] == arm]
+        finished = records[records["status"] != "failed"]
+        ranked = (records if finished.empty else finished).sort_values(["latency_s", "prompt_id", "repeat"])
+        if not ranked.empty:
+            middle = ranked.iloc[(len(ranked) - 1) // 2]
+            return str(middle["prompt_id"]), int(middle["repeat"])
+    return None
+
+
+def lanes(findings: Findings, prompt_id: str, repeat: int | None = None) -> tuple[Lane, ...]:
+    """The prompt's records, arm by arm; of one repeat or, for None, of all."""
+    chosen = findings.records[findings.records["prompt_id"] == prompt_id]
+    spans = findings.spans[findings.spans["prompt_id"] == prompt_id]
+    if repeat is not None:
+        chosen = chosen[chosen["repeat"] == repeat]
+    return tuple(
+        _lane(findings, record, spans[(spans["arm"] == arm) & (spans["repeat"] == record["repeat"])])
+        for arm in findings.arms
+        for _, record in chosen[chosen["arm"] == arm].sort_values("repeat").iterrows()
+    )
+
+
+def _lane(findings: Findings, record: pd.Series, spans: pd.DataFrame) -> Lane:
+    admitted_s = float(record["start_s"])
+    order = {agent: position for position, (agent, _) in enumerate(findings.layout)}
+    chain = _chain(findings, spans)
+    bars = [
+        Bar(
+            agent=span["agent"],
+            attempt=int(span["attempt"]),
+            status=span["status"],
+            ready_s=max(0.0, span["start_s"] - admitted_s - span["queue_s"]),
+            start_s=span["start_s"] - admitted_s,
+            end_s=span["end_s"] - admitted_s,
+            on_chain=span["agent"] in chain,
+        )
+        for span in spans.to_dict("records")
+    ]
+    bars.sort(key=lambda bar: (order.get(bar.agent, len(order)), bar.attempt))
+    return Lane(
+        arm=str(record["arm"]),
+        repeat=int(record["repeat"]),
+        status=str(record["status"]),
+        latency_s=float(record["latency_s"]),
+        answer=text_of(record["answer"]),
+        error=text_of(record["error"]),
+        bars=tuple(bars),
+    )
+
+
+def _chain(findings: Findings, spans: pd.DataFrame) -> frozenset[str]:
+    """Agents on the longest path through the DAG, each taking the sum of its attempts."""
+    taken_s = (spans["end_s"] - spans["start_s"]).groupby(spans["agent"]).sum()
+    names = [agent for agent, _ in findings.layout]
+    position = {agent: index for index, agent in enumerate(names)}
+    needs = [[position[need] for need in needed] for _, needed in findings.layout]
+    chain = longest_chain([float(taken_s.get(agent, 0.0)) for agent in names], needs)
+    return frozenset(names[index] for index in chain)
+
+
+def text_of(value: object) -> str:
+    """A cell of a table as text; empty for what pandas holds in place of a missing one."""
+    return value if isinstance(value, str) else ""

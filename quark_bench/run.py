@@ -1,0 +1,206 @@
+"""Run: a finished or interrupted run on disk, as tables, measures, comparisons and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from quark_bench import store
+from quark_bench.compare import Attribution, Comparison, attribute, compare_arms
+from quark_bench.critical_path import Layout
+from quark_bench.dataset import Dataset, Prompt
+from quark_bench.errors import QuarkBenchError, UsageError
+from quark_bench.measures import Measure, agent_table, measure_arm
+from quark_bench.plan import BUILT_IN_ARMS
+from quark_bench.report.findings import Findings
+from quark_bench.slo import DEFAULT_SLOS, SloResult, check, parse_slo
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+
+REPORT = "report.html"
+
+
+class Run:
+    """A run's directory. Tables are read when first asked for."""
+
+    def __init__(self, path: str | Path, dataset: Dataset | None = None) -> None:
+        self.path = Path(path)
+        self.manifest = store.read_manifest(self.path)
+        self._dataset = dataset
+
+    @classmethod
+    def open(cls, named: str | Path, out: str | Path = "reports") -> Run:
+        """A run by path, by id below `out`, or `last`. Raises RunNotFoundError."""
+        return cls(store.find_run(named, out))
+
+    def __repr__(self) -> str:
+        ended = self.manifest["conservation"]
+        return f"Run({self.manifest['run_id']!r}, {self.manifest['state']}, {ended['ok']} of {ended['planned']} ok)"
+
+    def _repr_html_(self) -> str:
+        from quark_bench import notebook
+
+        return notebook.run_html(self)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms in the order in which they were given."""
+        return tuple(arm["name"] for arm in self.manifest["arms"])
+
+    @property
+    def layout(self) -> Layout:
+        """The DAG: each agent with the agents it needs, in the order of the pipeline."""
+        return tuple((agent["name"], tuple(agent["needs"])) for agent in self.manifest["pipeline"]["agents"])
+
+    @cached_property
+    def records(self) -> pd.DataFrame:
+        """One row per trial, with a column `score_<name>` for every scorer that judged it."""
+        records = store.read_table(self.path, "records")
+        scores = store.read_table(self.path, "scores")
+        if scores.empty:
+            return records
+        trial = ["arm", "repeat", "prompt_id"]
+        wide = scores.pivot_table(index=trial, columns="scorer", values="value", aggfunc="last")
+        wide = wide[[name for name in self.manifest["scorers"] if name in wide]].add_prefix("score_")
+        return records.merge(wide.reset_index(), on=trial, how="left")
+
+    @cached_property
+    def spans(self) -> pd.DataFrame:
+        """One row per attempt of an agent's call."""
+        return store.read_table(self.path, "spans")
+
+    @cached_property
+    def measures(self) -> Mapping[str, Mapping[str, Measure]]:
+        """All measures by arm."""
+        return {
+            arm["name"]: measure_arm(
+                self.records[self.records["arm"] == arm["name"]],
+                self.spans[self.spans["arm"] == arm["name"]],
+                self.layout,
+                arm["in_flight"],
+                self.manifest["usage"],
+            )
+            for arm in self.manifest["arms"]
+        }
+
+    def compare(self, a: str, b: str) -> Comparison:
+        """Arm `b` against arm `a`, paired by prompt; ratios above 1 mean that `b` is faster.
+
+        Raises UsageError for an arm that the run does not have.
+        """
+        for arm in (a, b):
+            if arm not in self.arms:
+                raise UsageError(f"run {self.path.name} has no arm {arm!r}; its arms: {', '.join(self.arms)}")
+        return shown(compare_arms(self.records, a, b, self.measures[a], self.measures[b]))
+
+    @cached_property
+    def slos(self) -> Sequence[SloResult]:
+        """The objectives that were given and the default targets, judged."""
+        given = [parse_slo(text) for text in self.manifest["slos"]]
+        return check([*given, *DEFAULT_SLOS], self.measures, self.arms[-1])
+
+    @cached_property
+    def prompts(self) -> Mapping[str, Prompt]:
+        """The prompts by id, where the data set is at hand unchanged; else nothing."""
+        about = self.manifest["dataset"]
+        try:
+            dataset = self._dataset or Dataset.read(about["path"], fields=about["fields"])
+            wanted = set(self.records["prompt_id"])
+            candidates = (dataset, dataset[: about["prompts"]], dataset.of_these(p for p in dataset if p.id in wanted))
+            same = next((each for each in candidates if each.content_hash == about["hash"]), ())
+        except (QuarkBenchError, TypeError):
+            return {}
+        return {prompt.id: prompt for prompt in same}
+
+    @cached_property
+    def findings(self) -> Findings:
+        """Everything that is told about the run, weighed."""
+        pairs = [(self.arms[0], arm) for arm in self.arms[1:]]
+        throughput, latency = self._attributions()
+        return Findings(
+            manifest=self.manifest,
+            records=self.records,
+            spans=self.spans,
+            measures=self.measures,
+            comparisons=[self.compare(a, b) for a, b in pairs],
+            attribution=throughput,
+            latency_attribution=latency,
+            slos=self.slos,
+            agents={
+                arm: agent_table(
+                    self.records[self.records["arm"] == arm], self.spans[self.spans["arm"] == arm], self.layout
+                )
+                for arm in self.arms
+            },
+            prompts=self.prompts,
+        )
+
+    def _attributions(self) -> tuple[Attribution | None, Attribution | None]:
+        return attribute(self.records) if set(BUILT_IN_ARMS) <= set(self.arms) else (None, None)
+
+    def report(self) -> Path:
+        """Write the report as one HTML file into the run's directory; its path."""
+        from quark_bench.report.html import render
+
+        path = self.path / REPORT
+        store.replace_text(path, render(self.findings))
+        return path
+
+    def graph(self) -> Delayed:
+        """The Delayed graph of one prompt, a node an agent: `run.graph().visualize()` draws it."""
+        from quark_bench.execute.graph import drawn_graph
+
+        names = [name for name, _ in self.layout]
+        return drawn_graph([(name, tuple(names.index(need) for need in needs)) for name, needs in self.layout])
+
+
+def shown(comparison: Comparison) -> Comparison:
+    """The comparison with a face: text in a terminal, a table in a notebook."""
+    from quark_bench.notebook import ShownComparison
+
+    return ShownComparison.of(comparison)
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """What `--json` prints: plain data, every measure with unit and interval."""
+    return {
+        "run_id": run.manifest["run_id"],
+        "path": str(run.path),
+        "state": run.manifest["state"],
+        "conservation": run.manifest["conservation"],
+        "granularity": run.manifest["granularity"],
+        "latency_profile": run.manifest["pipeline"]["latency_profile"],
+        "measures": {arm: measures_as_data(found) for arm, found in run.measures.items()},
+        "comparisons": [
+            {
+                "a": each.a,
+                "b": each.b,
+                "latency": _ratio(each.latency),
+                "throughput": _ratio(each.throughput),
+                "pairs": each.pairs,
+                "lost_pairs": each.lost_pairs,
+                "mde": each.mde,
+                "answers_differ": each.answers_differ_count,
+            }
+            for each in run.findings.comparisons
+        ],
+        "slos": [{"text": r.slo.text, "value": r.value, "met": r.met, "given": r.given} for r in run.slos],
+        "report": str(run.path / REPORT) if (run.path / REPORT).is_file() else None,
+    }
+
+
+def measures_as_data(measures: Mapping[str, Measure]) -> dict[str, dict[str, Any]]:
+    """Measures as JSON-able data."""
+    return {
+        name: {"value": m.value, "low": m.low, "high": m.high, "unit": m.unit.name, "note": m.note}
+        for name, m in measures.items()
+    }
+
+
+def _ratio(ratio: Any) -> dict[str, Any]:
+    return {"value": ratio.value, "low": ratio.low, "high": ratio.high, "n": ratio.n, "note": ratio.note}

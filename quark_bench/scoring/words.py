@@ -1,0 +1,28 @@
+"""Words: a text reduced to what makes answers the same."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+ARTICLES = frozenset({"a", "an", "the"})
+
+_MARK = re.compile(r"(?P<in_number>(?<![^\W\d])(?<!\.)\.(?=\d)|(?<!\w)-(?=\.?\d))|[^\w\s]|_")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text without case, punctuation and articles, as SQuAD's evaluation normalises answers
+    (`normalize_answer` of evaluate-v1.1.py, Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250).
+
+    Different from there: punctuation is Unicode's, not ASCII's; a number keeps its point and its sign, so that
+    3.5 is not 35; a text that is all articles keeps them, so that the choice "A" is not nothing.
+    """
+    plain = unicodedata.normalize("NFKC", text).casefold().replace("\N{MINUS SIGN}", "-")
+    found = _MARK.sub(_without_punctuation, plain).split()
+    return [word for word in found if word not in ARTICLES] or found
+
+
+def _without_punctuation(mark: re.Match[str]) -> str:
+    # Vowel signs of Hindi or Thai are neither letters nor punctuation to a regular expression: they stay.
+    is_punctuation = unicodedata.category(mark[0])[0] in "PS"
+    return "" if is_punctuation and mark["in_number"] is None else mark[0]

@@ -1,0 +1,252 @@
+"""Store: a run's directory. Appended to by one writer, readable by anyone at any moment.
+
+Parts are Parquet files, written under a temporary name and renamed; what is there is whole. Reading executes
+nothing: no pickle is ever stored.
+
+Formats of the directory:
+    1   first one
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from quark_bench.errors import ExecutionError, RunNotFoundError
+from quark_bench.record import CLOCKS, Batch, Columns
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+WRITE_EVERY_S = 1.0
+
+_PLACE = [
+    ("session", pa.int16()),
+    ("arm", pa.string()),
+    ("repeat", pa.int32()),
+    ("block", pa.int32()),
+    ("chunk", pa.int32()),
+]
+RECORDS = pa.schema(
+    [
+        *_PLACE,
+        ("prompt_id", pa.string()),
+        ("category", pa.string()),
+        ("status", pa.string()),
+        ("answer", pa.string()),
+        ("error", pa.string()),
+        ("error_agent", pa.string()),
+        ("due_s", pa.float64()),
+        ("start_s", pa.float64()),
+        ("latency_s", pa.float64()),
+        ("answer_s", pa.float64()),
+        ("service_s", pa.float64()),
+        ("work_s", pa.float64()),
+        ("critical_path_s", pa.float64()),
+        ("simulated_s", pa.float64()),
+        ("attempts", pa.int32()),
+        ("fallbacks", pa.int32()),
+        ("executions", pa.int32()),
+        ("tokens_in", pa.int64()),
+        ("tokens_out", pa.int64()),
+        ("cost_usd", pa.float64()),
+        ("worker", pa.string()),
+    ]
+)
+SPANS = pa.schema(
+    [
+        *_PLACE,
+        ("prompt_id", pa.string()),
+        ("agent", pa.string()),
+        ("attempt", pa.int32()),
+        ("status", pa.string()),
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("queue_s", pa.float64()),
+        ("error", pa.string()),
+        ("worker", pa.string()),
+        ("tokens_in", pa.int64()),
+        ("tokens_out", pa.int64()),
+        ("first_token_s", pa.float64()),
+        ("simulated_s", pa.float64()),
+    ]
+)
+SCORES = pa.schema(
+    [
+        ("arm", pa.string()),
+        ("repeat", pa.int32()),
+        ("prompt_id", pa.string()),
+        ("scorer", pa.string()),
+        ("value", pa.float64()),
+        ("explanation", pa.string()),
+        ("scored_s", pa.float64()),
+        ("cost_usd", pa.float64()),
+    ]
+)
+SCHEMAS = {"records": RECORDS, "spans": SPANS, "scores": SCORES}
+
+
+def new_run(out: str | Path, name: str) -> Path:
+    """Make the directory of a new run below `out`; its name sorts by time. Raises ExecutionError if it cannot."""
+    stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')[:40] or 'run'}"
+    for suffix in ("", *(f"-{n}" for n in range(2, 100))):
+        path = Path(out) / (stem + suffix)
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            if not Path(out).is_dir():
+                break
+            continue
+        except OSError as error:
+            raise ExecutionError(f"{path} cannot be made: {error.strerror}; choose a folder with --out") from error
+        for kind in SCHEMAS:
+            (path / kind).mkdir()
+        return path
+    raise ExecutionError(f"no run can be made below {out}; choose another folder with --out")
+
+
+def find_run(named: str | Path, out: str | Path = "reports") -> Path:
+    """The directory of a run given by path, by id below `out`, or as `last`. Raises RunNotFoundError."""
+    runs = list_runs(out)
+    if str(named) == "last":
+        if not runs:
+            raise RunNotFoundError(f"there are no runs in {out}; make one with: quark-bench run PROMPTS")
+        return runs[-1]
+    for path in (Path(named), Path(out) / named):
+        if (path / MANIFEST).is_file():
+            return path
+    newest = f"; the newest is {runs[-1].name}" if runs else ""
+    raise RunNotFoundError(f"no run {str(named)!r}, neither a folder with a {MANIFEST} nor an id in {out}{newest}")
+
+
+def list_runs(out: str | Path) -> list[Path]:
+    """The runs below a folder, oldest first."""
+    return sorted(path.parent for path in Path(out).glob(f"*/{MANIFEST}"))
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """A run's manifest. Raises RunNotFoundError for one that is damaged or of an unknown format."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text("utf-8"))
+        version = manifest["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunNotFoundError(f"{path / MANIFEST} cannot be read: {error}") from error
+    if version != FORMAT:
+        raise RunNotFoundError(
+            f"{path} is of format {version}, this quark-bench reads format {FORMAT}; use the version that wrote it"
+        )
+    return dict(manifest)
+
+
+def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Replace the manifest as a whole."""
+    text = json.dumps(manifest, indent=1, ensure_ascii=False)
+    replace_text(path / MANIFEST, text)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file as a whole: readers see the old one or the new one."""
+    _replace(path, lambda place: place.write_text(text, "utf-8"))
+
+
+def read_table(path: Path, kind: str) -> pd.DataFrame:
+    """All rows of `records`, `spans` or `scores`; an empty frame with the right columns where there are none."""
+    parts = sorted(str(part) for part in (path / kind).glob("part-*.parquet"))
+    schema = SCHEMAS[kind]
+    table = pads.dataset(parts, schema=schema).to_table() if parts else schema.empty_table()
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def write_scores(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Write score rows, each in the order of the SCORES schema, as one part."""
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(SCORES)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCORES, strict=True)]
+    _write_part(path / "scores", pa.Table.from_arrays(arrays, schema=SCORES), _next_number(path / "scores"))
+
+
+class RunWriter:
+    """Appends the batches of one session to a run's directory. Used as a context manager.
+
+    Clocks become offsets from `origin_s`, this process's monotonic clock at the session's start. Chunks that
+    arrived since the last write form one part, written each second, or at once where prompts last longer.
+    """
+
+    def __init__(self, path: Path, session: int, origin_s: float) -> None:
+        self.path = path
+        self._session = session
+        self._origin_s = origin_s
+        self._held: dict[str, list[pa.Table]] = {"records": [], "spans": []}
+        self._written_s = time.monotonic()
+        self._numbers = {kind: _next_number(path / kind) for kind in self._held}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.write()
+
+    def append(self, batch: Batch) -> None:
+        """Take in a chunk's rows."""
+        shift_s = batch.clock_offset_s - self._origin_s
+        place = (self._session, batch.arm, batch.repeat, batch.block, batch.chunk)
+        self._held["records"].append(_table(RECORDS, batch.records, place, shift_s))
+        self._held["spans"].append(_table(SPANS, batch.spans, place, shift_s))
+        if time.monotonic() - self._written_s >= WRITE_EVERY_S or max(batch.records["latency_s"]) >= WRITE_EVERY_S:
+            self.write()
+
+    def write(self) -> None:
+        """Write what is held as one part of each kind. Spans first: a record is never there without them."""
+        for kind in ("spans", "records"):
+            if self._held[kind]:
+                _write_part(self.path / kind, pa.concat_tables(self._held[kind]), self._numbers[kind])
+                self._numbers[kind] += 1
+                self._held[kind] = []
+        self._written_s = time.monotonic()
+
+
+def _table(schema: pa.Schema, rows: Columns, place: tuple[int, str, int, int, int], shift_s: float) -> pa.Table:
+    """Rows with the columns that are equal in all of them, clocks shifted."""
+    length = len(rows["prompt_id"])
+    constant = dict(zip((name for name, _ in _PLACE), place, strict=True))
+    arrays = []
+    for field in schema:
+        if field.name in constant:
+            arrays.append(pa.repeat(pa.scalar(constant[field.name], field.type), length))
+        else:
+            array = pa.array(rows[field.name], field.type)
+            arrays.append(pc.add(array, shift_s) if field.name in CLOCKS else array)
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _write_part(folder: Path, table: pa.Table, number: int) -> None:
+    _replace(folder / f"part-{number:06d}.parquet", lambda place: pq.write_table(table, place, compression="zstd"))
+
+
+def _next_number(folder: Path) -> int:
+    return max((int(part.stem.split("-")[1]) for part in folder.glob("part-*.parquet")), default=-1) + 1
+
+
+def _replace(target: Path, write: Any) -> None:
+    """Write a file under a hidden name and rename it: readers see all of it or none."""
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        write(fresh)
+        fresh.replace(target)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise ExecutionError(f"{target} cannot be written: {error.strerror}; check the disk's space") from error

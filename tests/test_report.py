@@ -1,0 +1,498 @@
+"""What telling says about a run, in the terminal, in figures and on the page."""
+
+import heapq
+import io
+import random
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from playwright.sync_api import sync_playwright
+from rich.console import Console
+
+from quark_bench.compare import attribute, compare_arms
+from quark_bench.dataset import Prompt
+from quark_bench.errors import UsageError
+from quark_bench.measures import agent_table, measure_arm
+from quark_bench.plan import Arm, Strategy, make_plan
+from quark_bench.report import sentences
+from quark_bench.report.cells import SPEED, grid, interval
+from quark_bench.report.dag import dag_svg, dag_text
+from quark_bench.report.figures import attribution_figure, latency_figure, order_figure, waterfall_figure
+from quark_bench.report.findings import Findings
+from quark_bench.report.html import render
+from quark_bench.report.tables import ls_table, record_view, run_summary, run_table
+from quark_bench.report.waterfall import lanes, typical_trial
+from quark_bench.schedule import earliest_ends, longest_path
+from quark_bench.slo import DEFAULT_SLOS, check, parse_slo
+from quark_bench.units import SECONDS, SHARE
+
+LAYOUT = (
+    ("nlu", ()),
+    ("memory", ()),
+    ("retrieval", ()),
+    ("reasoning", ("nlu", "memory", "retrieval")),
+    ("planning", ("reasoning",)),
+    ("metrics", ("planning",)),
+    ("self_improvement", ("planning", "reasoning", "retrieval")),
+)
+MEDIANS_S = (0.020, 0.030, 0.050, 0.120, 0.060, 0.005, 0.010)
+ARMS = (
+    Arm("sync", Strategy.SEQUENTIAL, 1),
+    Arm("parallel", Strategy.PARALLEL, 1),
+    Arm("async", Strategy.PARALLEL, 8),
+    Arm("async-16", Strategy.PARALLEL, 16),
+)
+MARKUP = "<script>alert('x')</script> [red]& \"quoted\"[/red] $a_1$ \x1b[31m"
+CHROMIUM = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-component-update",
+)
+
+
+def simulated(arms=ARMS[:3], prompts=64, repeats=1, failing=(), layout=LAYOUT, error="TimeoutError: after 60 s"):
+    """Records and spans as a run with these latencies would leave them; `failing` are positions of prompts."""
+    plan = make_plan(arms, prompts, repeats=repeats)
+    names = [name for name, _ in layout]
+    needs = [[names.index(need) for need in needed] for _, needed in layout]
+    records, spans, clock_s = [], [], 0.0
+    for block in plan.blocks:
+        arm = plan.arm(block.arm)
+        slots = [clock_s] * arm.in_flight
+        for prompt in range(block.start, block.stop):
+            start_s = heapq.heappop(slots)
+            draws = random.Random(f"{prompt} {block.repeat}")
+            noise = random.Random(f"{prompt} {block.repeat} {arm.name}")
+            taken_s = [median * draws.lognormvariate(0, 0.3) * noise.lognormvariate(0, 0.03) for median in MEDIANS_S]
+            ends_s = earliest_ends(taken_s, needs)
+            if arm.strategy is Strategy.SEQUENTIAL:
+                ends_s = [sum(taken_s[: index + 1]) for index in range(len(taken_s))]
+            latency_s = max(ends_s) + 0.002
+            failed = prompt in failing
+            shared = {"arm": arm.name, "repeat": block.repeat, "block": block.index, "chunk": 0, "session": 0}
+            prompt_id = f"q-{prompt + 1:03d}"
+            for name, took_s, end_s in zip(names, taken_s, ends_s, strict=True):
+                gone = failed and name == "reasoning"
+                asks = name == "reasoning"
+                span = {
+                    "prompt_id": prompt_id,
+                    "agent": name,
+                    "attempt": 1,
+                    "status": "failed" if gone else "ok",
+                    "start_s": start_s + end_s - took_s + 1e-9,
+                    "end_s": start_s + end_s,
+                    "queue_s": 0.001,
+                    "error": error if gone else None,
+                    "tokens_in": 120 * asks,
+                    "tokens_out": 40 * asks,
+                    "first_token_s": None,
+                    "simulated_s": took_s * 0.9,
+                }
+                spans.append(shared | span | {"worker": "w-0"})
+            answer = None if failed else f"the answer to {prompt_id}"
+            record = {
+                "prompt_id": prompt_id,
+                "category": "fact",
+                "status": "failed" if failed else "ok",
+                "answer": answer,
+                "error": error if failed else None,
+                "error_agent": "reasoning" if failed else None,
+                "due_s": start_s,
+                "start_s": start_s,
+                **dict.fromkeys(("latency_s", "answer_s", "service_s"), latency_s),
+                "work_s": sum(taken_s),
+                "critical_path_s": longest_path(taken_s, needs),
+                "simulated_s": sum(taken_s) * 0.9,
+                "attempts": 7,
+                "fallbacks": 0,
+                "executions": 1,
+                "tokens_in": 120,
+                "tokens_out": 40,
+                "cost_usd": 0.0,
+            }
+            score = 0.0 if failed else 0.4 + 0.5 * draws.random()
+            records.append(shared | record | {"worker": "w-0", "score_f1": score})
+            heapq.heappush(slots, start_s + latency_s)
+            clock_s = max(clock_s, start_s + latency_s)
+    return pd.DataFrame(records), pd.DataFrame(spans), clock_s
+
+
+def made(arms=ARMS[:3], prompts=64, repeats=1, failing=(), **more):
+    """The findings of such a run."""
+    layout = more.get("layout", LAYOUT)
+    records, spans, took_s = simulated(arms, prompts, repeats, failing, **more)
+    names = [arm.name for arm in arms]
+    usage = [
+        {"block": block, "arm": arm, "cpu_s": 0.004 * len(rows), "peak_memory_bytes": 1.9e8}
+        for (block, arm), rows in records.groupby(["block", "arm"])
+    ]
+    measures = {
+        arm.name: measure_arm(
+            records[records["arm"] == arm.name], spans[spans["arm"] == arm.name], layout, arm.in_flight, usage
+        )
+        for arm in arms
+    }
+    comparisons = [compare_arms(records, names[0], b, measures[names[0]], measures[b]) for b in names[1:]]
+    throughput, latency = attribute(records) if len(names) > 2 else (None, None)
+    slos = [*DEFAULT_SLOS, parse_slo("sync.p95_latency_s<200ms")] if "sync" in names else list(DEFAULT_SLOS)
+    return Findings(
+        manifest=manifest(arms, records, prompts, repeats, took_s, layout),
+        records=records,
+        spans=spans,
+        measures=measures,
+        comparisons=comparisons,
+        attribution=throughput,
+        latency_attribution=latency,
+        slos=check(slos, measures, names[-1]),
+        agents={
+            name: agent_table(records[records["arm"] == name], spans[spans["arm"] == name], layout) for name in names
+        },
+        prompts={
+            prompt_id: Prompt(prompt_id, f"What is number {prompt_id}?", reference=("a reference",))
+            for prompt_id in records["prompt_id"].unique()
+        },
+    )
+
+
+def manifest(arms, records, prompts, repeats, took_s, layout):
+    counts = records["status"].value_counts()
+    return {
+        "format": 1,
+        "run_id": "20260102-030405-a1b2c3",
+        "state": "complete",
+        "started": "2026-01-02T03:04:05Z",
+        "ended": "2026-01-02T03:05:01Z",
+        "duration_s": took_s,
+        "command": "quark-bench run prompts.jsonl --pipeline quark --latency demo",
+        "dataset": {"name": "quickstart", "path": "datasets/quickstart.jsonl", "hash": "ab12" * 16, "prompts": prompts},
+        "pipeline": {
+            "name": "quark",
+            "key": "cd34" * 16,
+            "answer": "reasoning",
+            "latency_profile": "demo",
+            "model": "offline",
+            "agents": [{"name": name, "needs": list(needed)} for name, needed in layout],
+        },
+        "arms": [{"name": arm.name, "strategy": arm.strategy.value, "in_flight": arm.in_flight} for arm in arms],
+        "repeats": repeats,
+        "seed": 0,
+        "warmup": 8,
+        "granularity": {
+            "choice": "chunk",
+            "reason": "a hop costs 10 ms and the median agent lasts 30 ms",
+            "chunk_size": {arm.name: 4 for arm in arms},
+        },
+        "cluster": {"on": "local", "address": "tcp://127.0.0.1:1", "workers": 2, "threads": 2, "dashboard": ""},
+        "provenance": {"python": "3.11.7", "dask": "2026.1.1", "commit": "a518643 (clean)", "cpu": "2 cores"},
+        "usage": [],
+        "conservation": {
+            "planned": len(records),
+            "ok": int(counts.get("ok", 0)),
+            "degraded": int(counts.get("degraded", 0)),
+            "failed": int(counts.get("failed", 0)),
+            "not_run": 0,
+        },
+    }
+
+
+def shown(renderable, width=80):
+    """What a terminal of that width shows."""
+    console = Console(width=width, file=io.StringIO())
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def findings():
+    return made(failing=(3, 40))
+
+
+HOSTILE_LAYOUT = tuple(
+    (name.replace("reasoning", MARKUP), tuple(need.replace("reasoning", MARKUP) for need in needed))
+    for name, needed in LAYOUT
+)
+
+
+@pytest.fixture(scope="module")
+def hostile():
+    """A run whose every text tries to be something else: agent, error, answer, prompt, arm and facts."""
+    run = made(failing=(0, 3), layout=HOSTILE_LAYOUT, error=MARKUP)
+    records = run.records.assign(
+        answer=run.records["answer"].where(run.records["answer"].isna(), MARKUP),
+        error_agent=run.records["error_agent"].where(run.records["error_agent"].isna(), MARKUP),
+    )
+    spans = run.spans.assign(status=run.spans["status"].where(run.spans["agent"] != MARKUP, "failed"))
+    facts = {**run.manifest, "command": MARKUP, "provenance": {MARKUP: MARKUP}, "run_id": MARKUP, "state": MARKUP}
+    prompts = {prompt_id: Prompt(prompt_id, MARKUP, reference=(MARKUP,)) for prompt_id in run.prompts}
+    return replace(run, records=records, spans=spans, manifest=facts, prompts=prompts)
+
+
+def test_markup_in_any_text_is_inert_on_the_page(hostile):
+    page = render(hostile)
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") > 10
+
+
+def test_markup_and_control_characters_reach_no_terminal(hostile):
+    for told in (run_table(hostile), record_view(hostile, "q-001"), run_summary(hostile.manifest)):
+        text = shown(told)
+        assert "\x1b" not in text
+    assert "[red]&" in shown(record_view(hostile, "q-001"))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("failing", [(), (3, 40)])
+def test_the_run_table_fits_80_columns_uncut(count, failing):
+    run = made(arms=ARMS[:count], failing=failing)
+    text = shown(run_table(run))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert [line.split() for line in text.splitlines()].count([arm.name for arm in ARMS[:count]]) == 1
+    for arm in ARMS[:count]:
+        assert SECONDS.format(run.measure(arm.name, "mean_latency_s").value) in text
+
+
+def test_more_arms_than_fit_continue_in_a_second_table(findings):
+    arms = [Arm(f"arm-{n}", Strategy.PARALLEL, 8) for n in range(6)]
+    text = shown(run_table(made(arms=arms, prompts=16)))
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count("latency, mean") == 2
+    assert all(arm.name in text for arm in arms)
+
+
+def test_names_too_long_for_their_column_are_folded_not_cut():
+    arms = [Arm("a-model-of-an-unusually-long-name@main", Strategy.PARALLEL, 8), Arm("b" * 60, Strategy.PARALLEL, 8)]
+    run = made(arms=arms, prompts=16)
+    text = shown(run_table(run)) + shown(ls_table([run.manifest] * 2)) + shown(record_view(run, "q-001"))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+
+
+def test_the_run_table_says_what_the_findings_hold(findings):
+    text = " ".join(shown(run_table(findings)).split())
+    assert "simulated latency (demo)" in text
+    assert "async vs sync: " in text
+    assert "2 pairs lost" in text
+    assert "x branches x" in text
+    assert "SLO met mean_latency_s<2" in text
+    assert "SLO missed sync.p95_latency_s<200ms" in text
+    assert "Granularity chunk: a hop costs 10 ms" in text
+    assert "192 trials: 186 ok, 6 failed" in text
+
+
+def test_real_latencies_are_never_called_simulated(findings):
+    real = {**findings.manifest, "pipeline": {**findings.manifest["pipeline"], "latency_profile": None}}
+    run = replace(findings, manifest=real)
+    assert "simulated latency" not in shown(run_table(run)) + render(run)
+
+
+def test_every_table_and_figure_of_a_simulated_run_says_so(findings):
+    page = render(findings)
+    titles = re.findall(r"<caption>(.*?)</caption>", page, re.DOTALL)
+    titles += re.findall(r'<svg class="figure" role="img" aria-label="(.*?)"', page)
+    assert len(titles) == 8 + 4
+    assert [title for title in titles if "simulated latency (demo)" not in title] == []
+    for figure in (attribution_figure, latency_figure, order_figure, waterfall_figure):
+        assert "simulated latency (demo)</text>" in figure(findings)
+
+
+def test_differing_answers_are_named(findings):
+    changed = findings.records.copy()
+    changed.loc[(changed["arm"] == "async") & (changed["prompt_id"] == "q-007"), "answer"] = "another"
+    compared = compare_arms(changed, "sync", "async", findings.measures["sync"], findings.measures["async"])
+    assert sentences.answers(compared) == "async and sync differ in 1 answer: q-007"
+
+
+def test_a_slower_arm_is_called_slower_by_the_turned_ratio(findings):
+    compared = next(each for each in findings.comparisons if each.b == "async")
+    turned = replace(compared, latency=replace(compared.latency, value=0.5, low=0.4, high=0.625))
+    assert "latency 2.00x slower [1.60x to 2.50x]" in sentences.comparison(turned)
+
+
+def test_an_interval_around_one_is_called_no_clear_difference(findings):
+    compared = next(each for each in findings.comparisons if each.b == "async")
+    even = replace(compared, throughput=replace(compared.throughput, value=1.01, low=0.97, high=1.05))
+    assert "1.01x throughput [0.970x to 1.05x], no clear difference" in sentences.comparison(even)
+
+
+def test_an_arm_is_marked_best_only_where_intervals_are_apart(findings):
+    rows = {row.label: row for row in grid(findings, SPEED).rows}
+    assert [cell.best for cell in rows["throughput"].cells] == [False, False, True]
+    assert not any(cell.best for cell in rows["latency, median"].cells)
+
+
+def test_a_missing_value_is_not_a_number_and_says_why():
+    run = made(failing=range(64))
+    cells = next(row for row in grid(run, SPEED).rows if row.label == "latency, median").cells
+    assert {cell.value for cell in cells} == {"n/a"}
+    assert all(cell.note for cell in cells)
+
+
+def test_an_interval_writes_a_common_unit_once():
+    assert interval(SECONDS, 0.148, 0.157) == "148 to 157 ms"
+    assert interval(SECONDS, 0.95, 1.02) == "950 ms to 1.02 s"
+    assert interval(SHARE, 0.1, None) == ""
+
+
+def test_the_page_is_the_same_for_the_same_findings(findings):
+    assert render(findings) == render(findings)
+
+
+def test_a_run_whose_every_trial_failed_is_told():
+    run = made(failing=range(64))
+    page, text = render(run), shown(run_table(run))
+    assert "gave an answer, so there is nothing to compare" in page
+    assert "TimeoutError: after 60 s" in page
+    assert "192 failed" in text
+    assert latency_figure(run) is None
+
+
+def test_a_run_of_one_arm_is_told_without_a_comparison():
+    run = made(arms=ARMS[2:3])
+    page, text = render(run), shown(run_table(run))
+    assert "median latency" in page
+    assert " vs " not in text
+    assert attribution_figure(run) is None
+
+
+def test_a_run_without_any_record_is_told(findings):
+    run = made(arms=ARMS[:1], prompts=1)
+    empty = replace(
+        run,
+        manifest={**run.manifest, "state": "interrupted", "conservation": {**NOTHING, "planned": 1, "not_run": 1}},
+        records=run.records[:0],
+        spans=run.spans[:0],
+        measures={"sync": measure_arm(run.records[:0], run.spans[:0], LAYOUT, 1, [])},
+        agents={"sync": agent_table(run.records[:0], run.spans[:0], LAYOUT)},
+        slos=[],
+    )
+    assert "This run is interrupted" in render(empty)
+    assert "1 not run" in shown(run_table(empty))
+
+
+NOTHING = {"planned": 0, "ok": 0, "degraded": 0, "failed": 0, "not_run": 0}
+
+
+def test_failures_are_grouped_with_up_to_three_prompts(findings):
+    page = render(made(failing=(1, 2, 3, 4)))
+    failures = page[page.index('id="failures"') : page.index('id="order"')]
+    assert re.findall(r"<code title=[^>]*>([^<]+)<", failures) == ["q-002", "q-003", "q-004"]
+    assert "<td>12</td>" in failures
+
+
+def test_an_unknown_prompt_is_answered_with_the_nearest(findings):
+    with pytest.raises(UsageError, match="did you mean 'q-007'"):
+        record_view(findings, "q-0077")
+
+
+def test_the_typical_prompt_has_the_median_latency_of_the_last_arm(findings):
+    prompt_id, repeat = typical_trial(findings)
+    last = findings.records[(findings.records["arm"] == "async") & (findings.records["status"] == "ok")]
+    own_s = last.loc[(last["prompt_id"] == prompt_id) & (last["repeat"] == repeat), "latency_s"].item()
+    assert (last["latency_s"] < own_s).sum() == (len(last) - 1) // 2
+
+
+def test_bars_on_the_critical_path_add_up_to_it(findings):
+    for lane in lanes(findings, "q-010"):
+        records = findings.records
+        record = records[(records["arm"] == lane.arm) & (records["prompt_id"] == "q-010")].iloc[0]
+        on_chain_s = sum(bar.duration_s for bar in lane.bars if bar.on_chain)
+        assert on_chain_s == pytest.approx(record["critical_path_s"])
+
+
+def test_a_skipped_agent_is_named_without_a_bar(findings):
+    skipped = findings.spans.copy()
+    metrics = skipped["agent"] == "metrics"
+    skipped.loc[metrics, ["status", "attempt"]] = ["skipped", 0]
+    skipped.loc[metrics, "end_s"] = skipped.loc[metrics, "start_s"]
+    line = next(
+        line for line in shown(record_view(replace(findings, spans=skipped), "q-001")).splitlines() if "metrics" in line
+    )
+    assert "skipped" in line
+    assert "█" not in line
+    assert "▒" not in line
+
+
+def test_a_long_run_draws_a_bounded_number_of_points():
+    small, large = made(prompts=2_000, arms=ARMS[2:3]), made(prompts=6_000, arms=ARMS[2:3])
+    assert len(order_figure(large)) < 1.2 * len(order_figure(small))
+    assert len(latency_figure(large)) < 1.5 * len(latency_figure(small))
+
+
+def test_the_dag_as_text_shows_levels_and_inputs():
+    assert dag_text(LAYOUT).splitlines()[:5] == [
+        "  nlu               ← prompt",
+        "  memory            ← prompt",
+        "  retrieval         ← prompt",
+        "  ↓",
+        "  reasoning         ← nlu, memory, retrieval",
+    ]
+
+
+@st.composite
+def layouts(draw):
+    """DAGs of up to eight agents with names of any length and letters."""
+    names = draw(
+        st.lists(
+            st.text(st.characters(codec="ascii", categories=["L", "N", "S"]), min_size=1, max_size=90),
+            min_size=1,
+            max_size=8,
+            unique=True,
+        )
+    )
+    return [
+        (name, tuple(draw(st.sets(st.sampled_from(names[:index]))) if index else ()))
+        for index, name in enumerate(names)
+    ]
+
+
+@given(layouts())
+def test_any_dag_fits_80_columns_and_draws_each_agent_and_edge(layout):
+    assert max(map(len, dag_text(layout).splitlines())) <= 80
+    drawn = dag_svg(layout)
+    assert drawn.count("<rect ") == len(layout)
+    assert drawn.count("marker-end") == sum(len(needed) for _, needed in layout)
+    assert ElementTree.fromstring(drawn).tag.endswith("svg")
+
+
+def test_boxes_of_the_dag_do_not_overlap():
+    boxes = [
+        tuple(map(float, found))
+        for found in re.findall(r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)"', dag_svg(LAYOUT))
+    ]
+    for x, y, width in boxes:
+        others = [box for box in boxes if box != (x, y, width)]
+        assert not any(
+            abs(y - other_y) < 34 and x < other_x + other_w and other_x < x + width
+            for other_x, other_y, other_w in others
+        )
+
+
+def test_the_page_opens_offline_in_a_browser_at_any_width(findings, hostile, tmp_path):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(CHROMIUM))
+        for name, run in (("plain", findings), ("hostile", hostile)):
+            path = tmp_path / f"{name}.html"
+            path.write_text(render(run), "utf-8")
+            for width in (1200, 390):
+                requests, complaints = [], []
+                page = browser.new_page(viewport={"width": width, "height": 900})
+                page.on("request", lambda request, requests=requests: requests.append(request.url))
+                page.on("console", lambda message, complaints=complaints: complaints.append(message.text))
+                page.on("dialog", lambda dialog, complaints=complaints: (complaints.append("dialog"), dialog.dismiss()))
+                page.goto(path.as_uri())
+                assert requests == [path.as_uri()]
+                assert complaints == []
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+                assert page.locator("figure svg").count() == 5
+                page.close()
+        browser.close()
