@@ -112,8 +112,12 @@ class Layout:
     reason: str
 
     def as_data(self) -> dict[str, Any]:
-        sizes = {arm: setting.chunk_size for arm, setting in self.settings.items()}
-        return {"choice": self.choice.value, "reason": self.reason, "chunk_size": sizes}
+        return {
+            "choice": self.choice.value,
+            "reason": self.reason,
+            "chunk_size": {arm: setting.chunk_size for arm, setting in self.settings.items()},
+            "takers": {arm: setting.takers for arm, setting in self.settings.items()},
+        }
 
 
 def resolve_pipelines(pipeline: Pipeline | str, plan: Plan) -> tuple[Pipeline, dict[str, Shipment]]:
@@ -179,8 +183,9 @@ def lay_out(executor: Executor, plan: Plan, pipeline: Pipeline, granularity: str
     settings = {}
     for arm in plan.arms:
         calibration = seen[arm.name]
-        latency_s = calibration.latency_s if calibration else None
-        settings[arm.name] = Setting(choice, chunk_size(latency_s, arm.in_flight))
+        takers = executor.takers(arm.in_flight)
+        size = chunk_size(calibration.latency_s if calibration else None, -(-arm.in_flight // takers))
+        settings[arm.name] = Setting(choice, size, takers)
     return Layout(settings, choice, reason)
 
 
@@ -201,7 +206,8 @@ def _warm_up(
     if plan.warmup == 0:
         return None
     block = Block(-1, arm.name, -1, 0, plan.warmup)
-    setting = Setting(granularity, max(1, plan.warmup // (2 * min(MOST_WORKERS, arm.in_flight))))
+    takers = executor.takers(arm.in_flight)
+    setting = Setting(granularity, max(1, plan.warmup // (2 * takers)), takers)
     batches = list(executor.run(block, setting))
     latencies = [value for batch in batches for value in batch.records["latency_s"]]
     paths = [value for batch in batches for value in batch.records["critical_path_s"]]

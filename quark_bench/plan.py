@@ -87,10 +87,18 @@ class Block:
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def chunks(self, size: int) -> Iterator[Chunk]:
-        """The block cut into chunks of `size` prompts, the last one shorter."""
-        for number, start in enumerate(range(self.start, self.stop, size)):
-            yield Chunk(self, number, start, min(start + size, self.stop))
+    def chunks(self, size: int, takers: int = 1) -> Iterator[Chunk]:
+        """The block cut into chunks for `takers` workers: of `size` prompts, ever shorter towards its end.
+
+        No chunk holds more than a taker's half of its share of what is left (guided self-scheduling,
+        Polychronopoulos and Kuck 1987), so that the last prompts spread over all workers.
+        """
+        start, number = self.start, 0
+        while start < self.stop:
+            fair = -(-(self.stop - start) // (2 * takers)) if takers > 1 else size
+            stop = min(start + min(size, fair), self.stop)
+            yield Chunk(self, number, start, stop)
+            start, number = stop, number + 1
 
 
 @dataclass(frozen=True, slots=True)

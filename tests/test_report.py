@@ -321,7 +321,7 @@ def test_a_slower_arm_is_called_slower_by_the_turned_ratio(findings):
 def test_an_interval_around_one_is_called_no_clear_difference(findings):
     compared = next(each for each in findings.comparisons if each.b == "async")
     even = replace(compared, throughput=replace(compared.throughput, value=1.01, low=0.97, high=1.05))
-    assert "1.01x throughput [0.970x to 1.05x], no clear difference" in sentences.comparison(even)
+    assert "1.01x throughput [0.970x to 1.05x, 2 blocks], no clear difference" in sentences.comparison(even)
 
 
 def test_an_arm_is_marked_best_only_where_intervals_are_apart(findings):

@@ -52,10 +52,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How the blocks of an arm are cut and submitted."""
+    """How the blocks of an arm are cut and submitted: what `Block.chunks` is given."""
 
     granularity: Granularity
     chunk_size: int
+    takers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,10 @@ class Executor(Protocol):
 
     def describe(self) -> Mapping[str, Any]:
         """Where the run takes place, for the manifest."""
+        ...
+
+    def takers(self, in_flight: int) -> int:
+        """Number of processes that share so many prompts under way."""
         ...
 
     @property

@@ -17,7 +17,7 @@ from distributed import Client, as_completed
 
 from quark_bench.dataset import Prompt
 from quark_bench.errors import ClusterError, ExecutionError, describe
-from quark_bench.execute import PromptRow, Work
+from quark_bench.execute import PromptRow, Setting, Work
 from quark_bench.execute.graph import prompt_graph
 from quark_bench.execute.outcome import Outcome, conclude
 from quark_bench.execute.process import PipelineMissingError, this_process
@@ -63,12 +63,14 @@ class AgentGraphs:
         self._resources = [step.agent.resources for step in pipeline.steps]
         self._admissions = 0
 
-    def run(self, block: Block, chunk_size: int, load_everywhere: Callable[[], None]) -> Iterator[Batch]:
+    def run(self, block: Block, setting: Setting, load_everywhere: Callable[[], None]) -> Iterator[Batch]:
         """Keep the arm's number of prompts under way; a batch comes when the last prompt of a chunk has ended."""
-        gathering = {chunk.index: _Gathering(len(chunk)) for chunk in block.chunks(chunk_size)}
+        chunks = [(c.index, len(c)) for c in block.chunks(setting.chunk_size, setting.takers)]
+        gathering = {index: _Gathering(length) for index, length in chunks}
+        home = [index for index, length in chunks for _ in range(length)]
         waiting = enumerate(self._work.rows(block.start, block.stop))
         under_way: dict[Any, _Admitted] = {}
-        done = as_completed(with_results=True, raise_errors=False)
+        done = as_completed(loop=self._client.loop, with_results=True, raise_errors=False)
         self._admit(block, waiting, self._work.arms[block.arm].in_flight, under_way, done)
         for finished in done.batches():
             returned_s = clock()
@@ -85,11 +87,12 @@ class AgentGraphs:
                     self._admit(block, iter([(trial.position, trial.row)]), 1, under_way, done)
                     freed -= 1
                     continue
-                chunk = gathering[trial.position // chunk_size]
+                number = home[trial.position]
+                chunk = gathering[number]
                 self._conclude(trial, returned_s, chunk)
                 if chunk.missing == 0:
-                    yield self._batch(block, trial.position // chunk_size, chunk)
-                    del gathering[trial.position // chunk_size]
+                    yield self._batch(block, number, chunk)
+                    del gathering[number]
             self._admit(block, waiting, freed, under_way, done)
 
     def _admit(

@@ -37,22 +37,28 @@ class Inline:
             self._process.load(shipment)
 
     def run(self, block: Block, setting: Setting) -> Iterator[Batch]:
-        """Keep two chunks handed in, so that the lanes stay full across their border."""
+        """Keep two chunks handed in and the lanes full across their border."""
         work = self._work
         assert work is not None, "prepare comes before run"
         lanes = work.arms[block.arm].in_flight
-        under_way: set[concurrent.futures.Future[Batch]] = set()
+        under_way: dict[concurrent.futures.Future[Batch], int] = {}
         try:
-            for chunk in block.chunks(max(setting.chunk_size, lanes)):
-                under_way.add(self._process.submit(self._process.carry_out(job_of(work, chunk, lanes))))
-                while len(under_way) > 1:
-                    done, under_way = concurrent.futures.wait(under_way, return_when="FIRST_COMPLETED")
-                    yield from (future.result() for future in done)
+            for chunk in block.chunks(setting.chunk_size, setting.takers):
+                future = self._process.submit(self._process.carry_out(job_of(work, chunk, lanes)))
+                under_way[future] = len(chunk)
+                while len(under_way) > 1 and sum(under_way.values()) > lanes:
+                    done, _ = concurrent.futures.wait(under_way, return_when="FIRST_COMPLETED")
+                    for future in done:
+                        del under_way[future]
+                        yield future.result()
             for future in concurrent.futures.as_completed(under_way):
                 yield future.result()
         finally:
             for future in under_way:
                 future.cancel()
+
+    def takers(self, in_flight: int) -> int:
+        return 1
 
     def consumption(self) -> Consumption:
         return read_consumption()

@@ -84,9 +84,12 @@ class OnDask:
         arm = work.arms[block.arm]
         if setting.granularity is Granularity.AGENT and arm.strategy is not Strategy.SEQUENTIAL:
             graphs = AgentGraphs(self.client, work, self._pipelines[block.arm], self._offsets)
-            yield from graphs.run(block, setting.chunk_size, self._load_everywhere)
+            yield from graphs.run(block, setting, self._load_everywhere)
         else:
-            yield from self._run_chunks(work, block, setting.chunk_size)
+            yield from self._run_chunks(work, block, setting)
+
+    def takers(self, in_flight: int) -> int:
+        return len(self._lanes(in_flight))
 
     def consumption(self) -> Consumption:
         own = read_consumption()
@@ -165,17 +168,22 @@ class OnDask:
 
     # -- chunks
 
-    def _run_chunks(self, work: Work, block: Block, size: int) -> Iterator[Batch]:
-        """Each worker has the chunks it needs to fill its lanes, and one more."""
+    def _run_chunks(self, work: Work, block: Block, setting: Setting) -> Iterator[Batch]:
+        """Each worker has the chunks it needs to fill its lanes, and one more: we learn that a chunk's last
+        prompt has begun only when all of them have ended."""
         lanes = self._lanes(work.arms[block.arm].in_flight)
-        waiting = deque(block.chunks(size))
-        handed: Counter[str] = Counter()
+        waiting = deque(block.chunks(setting.chunk_size, setting.takers))
+        prompts: Counter[str] = Counter()
+        chunks: Counter[str] = Counter()
         under_way: dict[Future, tuple[str, Chunk]] = {}
-        done = as_completed(with_results=True, raise_errors=False)
+        done = as_completed(loop=self.client.loop, with_results=True, raise_errors=False)
 
-        def hand_out(address: str) -> None:
-            while waiting and handed[address] < lanes[address] + size:
-                submit(address, waiting.popleft())
+        def hand_out() -> None:
+            while waiting:
+                hungry = [a for a in lanes if chunks[a] < 2 or prompts[a] <= lanes[a]]
+                if not hungry:
+                    break
+                submit(min(hungry, key=lambda a: prompts[a] / lanes[a]), waiting.popleft())
 
         def submit(address: str, chunk: Chunk) -> None:
             job = pickle.dumps(job_of(work, chunk, lanes[address]))
@@ -184,21 +192,22 @@ class OnDask:
                 run_chunk, job, key=key, workers=[address], allow_other_workers=True, pure=False, fifo_timeout=0
             )
             under_way[future] = (address, chunk)
-            handed[address] += len(chunk)
+            prompts[address] += len(chunk)
+            chunks[address] += 1
             done.add(future)
 
-        for address in lanes:
-            hand_out(address)
+        hand_out()
         for future, result in done:
             address, chunk = under_way.pop(future)
-            handed[address] -= len(chunk)
+            prompts[address] -= len(chunk)
+            chunks[address] -= 1
             outcome = read_result(future, result)
             future.release()
             if outcome is None:
                 self._load_everywhere()
                 submit(address, chunk)
                 continue
-            hand_out(address)
+            hand_out()
             yield self._in_our_time(outcome)
 
     def _lanes(self, in_flight: int) -> dict[str, int]:

@@ -159,18 +159,19 @@ def _tiles(findings: Findings) -> list[Tile]:
 def _comparison_tiles(found: Comparison) -> list[Tile]:
     differ = found.answers_differ_count
     return [
-        _ratio_tile("throughput gain", found.throughput),
-        _ratio_tile("latency gain", found.latency),
+        _ratio_tile("throughput gain", found.throughput, "block"),
+        _ratio_tile("latency gain", found.latency, "prompt"),
         Tile("answers that differ", COUNT.format(differ), f"{found.b} vs {found.a}", "bad" if differ else "good"),
     ]
 
 
-def _ratio_tile(label: str, ratio: Ratio) -> Tile:
+def _ratio_tile(label: str, ratio: Ratio, counted: str) -> Tile:
     bounds = interval(RATIO, ratio.low, ratio.high)
     tone = ""
     if ratio.low is not None and ratio.high is not None:
         tone = "good" if ratio.low > 1 else "bad" if ratio.high < 1 else ""
-    return Tile(label, RATIO.format(ratio.value), bounds or ratio.note, tone)
+    stated = f"{bounds}, {sentences.plural(ratio.n, counted)}" if bounds else ratio.note
+    return Tile(label, RATIO.format(ratio.value), stated, tone)
 
 
 def _arm_tiles(findings: Findings, arm: str) -> list[Tile]:
