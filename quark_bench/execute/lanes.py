@@ -35,10 +35,10 @@ class ChunkRun:
         case = Case.of(Prompt(identity, text, category, metadata=metadata), job.repeat, job.seed, job.run_key)
         try:
             record, spans = await run_trial(self.wired, case, job.arm.strategy, self.bench)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - a fault of ours: the chunk reports it, the lane goes on
             if not self.finished.done():
                 self.finished.set_exception(error)
-            raise
+            return
         self._records.append(record)
         self._spans.extend(spans)
         if len(self._records) == len(job.prompts) and not self.finished.done():
@@ -60,33 +60,30 @@ class Lanes:
     """At most `width` prompts under way, in the order in which their chunks were added."""
 
     def __init__(self, width: int) -> None:
-        self.width = width
+        self._width = width
         self._chunks: deque[ChunkRun] = deque()
-        self._live: set[asyncio.Task[None]] = set()
+        self._open = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, chunk: ChunkRun) -> asyncio.Future[Batch]:
         """Queue a chunk. Called on the loop."""
         self._chunks.append(chunk)
-        for _ in range(min(self.width - len(self._live), len(chunk.job.prompts))):
+        for _ in range(min(self._width - self._open, len(chunk.job.prompts))):
+            self._open += 1
             lane = asyncio.create_task(self._lane())
-            self._live.add(lane)
-            lane.add_done_callback(self._ended)
+            self._tasks.add(lane)
+            lane.add_done_callback(self._tasks.discard)
         return chunk.finished
 
     async def _lane(self) -> None:
+        """Take prompts until there are none. Closing happens in the step that saw none: a chunk that is added
+        a moment later finds the lane closed, never closing."""
         while self._chunks:
             chunk = self._chunks[0]
             row = next(chunk.waiting, None)
             if row is None:
-                if chunk is self._chunks[0]:
-                    self._chunks.popleft()
+                self._chunks.popleft()
                 continue
             await chunk.carry_out(row)
             await asyncio.sleep(0)  # agents that never wait must not keep the other lanes from starting
-
-    def _ended(self, lane: asyncio.Task[None]) -> None:
-        self._live.discard(lane)
-        if not lane.cancelled() and lane.exception() is not None and self._chunks:
-            replacement = asyncio.get_running_loop().create_task(self._lane())
-            self._live.add(replacement)
-            replacement.add_done_callback(self._ended)
+        self._open -= 1

@@ -1,0 +1,204 @@
+"""The command line: one function a command, one parameter an option."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from quark_bench.errors import UsageError
+
+app = typer.Typer(
+    name="quark-bench",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    epilog=(
+        "Exit codes: 0 fine; 1 an SLO given with --slo was missed; 2 wrong usage or bad input; 4 the run could not "
+        "start or finish, or every trial failed; 130 interrupted."
+    ),
+)
+
+Prompts = Annotated[Path, typer.Argument(help="Prompt file: .jsonl, .csv, .tsv or .parquet.", show_default=False)]
+PipelineName = Annotated[str, typer.Option("--pipeline", help="FILE.py:NAME, package.module:NAME, or quark.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder that holds the runs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, all text on stderr.")]
+RunName = Annotated[str, typer.Argument(help="A run's path, its id, or last.", show_default=False)]
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Run the command line; the exit code, which is 130 after Ctrl-C. Raises QuarkBenchError."""
+    command = typer.main.get_command(app)
+    line = shlex.join(["quark-bench", *arguments])
+    try:
+        code = command.main(list(arguments), "quark-bench", standalone_mode=False, obj=line, default_map=_settings())
+    except TyperException as error:  # wrong usage: it knows how to say so, though its type does not tell
+        getattr(error, "show")()  # noqa: B009
+        return int(getattr(error, "exit_code", 2))
+    return int(code or 0)
+
+
+def _settings() -> dict[str, Any]:
+    """Options from `[tool.quark-bench]` of a pyproject.toml in this folder, for every command that has them."""
+    file = Path("pyproject.toml")
+    try:
+        options = tomllib.loads(file.read_text("utf-8")).get("tool", {}).get("quark-bench", {})
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file}: cannot be read: {error}; mend it, or start from another folder") from error
+    named = {name.replace("-", "_"): value for name, value in options.items()}
+    return {command.name or "": named for command in app.registered_commands}
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+) -> None:
+    """Benchmark and evaluate pipelines of agents over files of prompts.
+
+    \b
+    quark-bench run datasets/quickstart.jsonl
+    quark-bench run prompts.jsonl --pipeline support.py:pipeline --repeats 3
+    quark-bench show last
+    """
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"quark-bench {installed('quark-bench')}")
+        raise typer.Exit
+
+
+@app.command("run")
+def run_command(
+    context: typer.Context,
+    prompts: Prompts,
+    pipeline: PipelineName = "quark",
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(help="sync, parallel or async; again for more.  [default: all three]", show_default=False),
+    ] = None,
+    on: Annotated[str, typer.Option(help="local, inline, or a Dask scheduler's address.")] = "local",
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes.  [default: cores, at most 4]", show_default=False)
+    ] = None,
+    in_flight: Annotated[int, typer.Option(help="Prompts under way at once in arm async.")] = 8,
+    granularity: Annotated[str, typer.Option(help="What is one Dask task: auto, agent or chunk.")] = "auto",
+    repeats: Annotated[int, typer.Option(help="How often every prompt is run.")] = 1,
+    limit: Annotated[int | None, typer.Option(help="Only the first N prompts.", show_default=False)] = None,
+    category: Annotated[str | None, typer.Option(help="Only prompts of this category.", show_default=False)] = None,
+    warmup: Annotated[
+        int | None,
+        typer.Option(help="Unrecorded trials an arm.  [default: 8, or in flight if more]", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every draw in the run.")] = 0,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(help="FIELD=COLUMN, e.g. text=question; fields: id, text, category, reference, contexts."),
+    ] = None,
+    knowledge: Annotated[
+        Path | None, typer.Option(help="JSONL of id, text that replaces quark's knowledge.", show_default=False)
+    ] = None,
+    score: Annotated[
+        list[str] | None,
+        typer.Option(help="exact, contains, number or f1.  [default: all, where there are references]"),
+    ] = None,
+    model: Annotated[str, typer.Option(help="What quark's reasoning asks: offline.")] = "offline",
+    latency: Annotated[
+        str | None,
+        typer.Option(
+            help="Simulated latency of quark's agents: none, demo or quark.  [default: demo for quark]",
+            show_default=False,
+        ),
+    ] = None,
+    slo: Annotated[
+        list[str] | None, typer.Option(help="An objective that decides the exit code: 'p95_latency_s<2'.")
+    ] = None,
+    out: Out = Path("reports"),
+    as_json: Json = False,
+) -> int:
+    """Run every prompt through a pipeline in every arm, and compare the arms.
+
+    \b
+    quark-bench run datasets/quickstart.jsonl
+    quark-bench run prompts.csv --pipeline support.py:pipeline --in-flight 32
+    quark-bench run gsm8k.jsonl --field text=question --field reference=answer
+    quark-bench run prompts.jsonl --arm async --slo 'async.p95_latency_s<2'
+    quark-bench run prompts.jsonl --on tcp://127.0.0.1:8786 --granularity agent
+    """
+    from quark_bench.cli import run
+
+    dataset = run.read_prompts(prompts, field or [], limit=limit, category=category)
+    chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knowledge)
+    options = {
+        "arms": arm,
+        "on": on,
+        "workers": workers,
+        "in_flight": in_flight,
+        "granularity": granularity,
+        "repeats": repeats,
+        "warmup": warmup,
+        "seed": seed,
+        "scores": score,
+        "slos": slo or [],
+        "out": out,
+        "command": context.obj,
+    }
+    return run.carry_out(dataset, chosen, options, as_json=as_json)
+
+
+@app.command("graph")
+def graph_command(
+    pipeline: PipelineName = "quark",
+    out: Annotated[Path | None, typer.Option(help="Write an SVG to this file.", show_default=False)] = None,
+) -> int:
+    """Draw a pipeline's DAG, as text or as SVG.
+
+    \b
+    quark-bench graph
+    quark-bench graph --pipeline support.py:pipeline --out dag.svg
+    """
+    from quark_bench.cli import look
+
+    return look.graph(pipeline, out)
+
+
+@app.command("ls")
+def ls_command(out: Out = Path("reports"), as_json: Json = False) -> int:
+    """List the runs, oldest first."""
+    from quark_bench.cli import look
+
+    return look.ls(out, as_json=as_json)
+
+
+@app.command("show")
+def show_command(
+    run: RunName,
+    prompt_id: Annotated[str | None, typer.Argument(help="A prompt's id.", show_default=False)] = None,
+    out: Out = Path("reports"),
+    as_json: Json = False,
+) -> int:
+    """Show a run, or one prompt of it under each arm.
+
+    \b
+    quark-bench show last
+    quark-bench show last q-007
+    """
+    from quark_bench.cli import look
+
+    return look.show(run, prompt_id, out, as_json=as_json)
+
+
+@app.command("report")
+def report_command(run: RunName, out: Out = Path("reports")) -> int:
+    """Write a run's report.html again and print its path."""
+    from quark_bench.cli import look
+
+    return look.report(run, out)

@@ -1,0 +1,135 @@
+"""Live: what a person sees while a run goes on; plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+from quark_bench.plan import Plan
+from quark_bench.record import Batch, RecordStatus
+from quark_bench.units import SECONDS
+
+LINE_EVERY_S = 5.0
+"""Without a terminal, a line is written this often."""
+RECENT = 500
+"""Latencies that the shown median is over."""
+
+
+class Pace:
+    """Counts and rates of the measured part. Blocks run one at a time, so time since the last chunk is its arm's."""
+
+    def __init__(self, plan: Plan, now_s: float) -> None:
+        self.planned = plan.planned
+        self.done = 0
+        self.failed = 0
+        self._left = Counter({arm.name: plan.prompts * plan.repeats for arm in plan.arms})
+        self._spent_s: defaultdict[str, float] = defaultdict(float)
+        self._finished: Counter[str] = Counter()
+        self._latencies: deque[float] = deque(maxlen=RECENT)
+        self._arm = ""
+        self._last_s = now_s
+
+    def take(self, batch: Batch, now_s: float) -> None:
+        """Count a chunk."""
+        count = len(batch)
+        self.done += count
+        self.failed += sum(status == RecordStatus.FAILED for status in batch.records["status"])
+        self._arm = batch.arm
+        self._left[batch.arm] -= count
+        self._finished[batch.arm] += count
+        self._spent_s[batch.arm] += now_s - self._last_s
+        self._latencies.extend(batch.records["latency_s"])
+        self._last_s = now_s
+
+    def told(self) -> str:
+        """Arm, prompts/s in it, recent median latency, failures, time left."""
+        spent_s = self._spent_s[self._arm]
+        rate = self._finished[self._arm] / spent_s if spent_s else 0.0
+        return (
+            f"{self._arm} {rate:,.1f} prompts/s, p50 {SECONDS.format(statistics.median(self._latencies))}, "
+            f"{self.failed} failed, {self._remaining()}"
+        )
+
+    def _remaining(self) -> str:
+        """Each arm at its own pace; one that has not begun at that of the slowest so far."""
+        paces = {arm: self._spent_s[arm] / n for arm, n in self._finished.items()}
+        slowest = max(paces.values())
+        left_s = sum(left * paces.get(arm, slowest) for arm, left in self._left.items())
+        return f"{SECONDS.format(round(left_s, 1))} left" if left_s >= 1 else "almost done"
+
+
+class Display:
+    """A bar in a terminal."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("starting", total=None, status="")
+        self._pace: Pace | None = None
+
+    def stage(self, name: str) -> None:
+        self._progress.update(self._task, description=name, status="")
+
+    def began(self, plan: Plan, dashboard: str | None) -> None:
+        self._pace = Pace(plan, time.monotonic())
+        if dashboard:
+            self._progress.console.print(f"Dask dashboard: {dashboard}", style="dim", highlight=False)
+        self._progress.update(self._task, description="running", total=plan.planned, completed=0)
+
+    def advanced(self, batch: Batch) -> None:
+        assert self._pace is not None, "began comes first"
+        self._pace.take(batch, time.monotonic())
+        self._progress.update(self._task, completed=self._pace.done, status=self._pace.told())
+
+
+class Lines:
+    """A line now and then, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._pace: Pace | None = None
+        self._told_s = 0.0
+
+    def stage(self, name: str) -> None:
+        self._say(f"{name} ...")
+
+    def began(self, plan: Plan, dashboard: str | None) -> None:
+        self._pace = Pace(plan, time.monotonic())
+        self._told_s = time.monotonic()
+        if dashboard:
+            self._say(f"Dask dashboard: {dashboard}")
+        self._say(f"running {plan.planned:,} trials")
+
+    def advanced(self, batch: Batch) -> None:
+        assert self._pace is not None, "began comes first"
+        now_s = time.monotonic()
+        self._pace.take(batch, now_s)
+        if now_s - self._told_s >= LINE_EVERY_S or self._pace.done == self._pace.planned:
+            self._told_s = now_s
+            self._say(f"{self._pace.done:,}/{self._pace.planned:,} {self._pace.told()}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+@contextmanager
+def watching(console: Console) -> Iterator[Display | Lines]:
+    """A watcher that fits the console."""
+    if not console.is_terminal:
+        yield Lines(console)
+        return
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[status]}"),
+        console=console,
+        transient=True,
+    ) as progress:
+        yield Display(progress)

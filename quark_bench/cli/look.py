@@ -1,0 +1,87 @@
+"""Commands that look at what is there: `graph`, `ls`, `show`, `report`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from quark_bench import store
+from quark_bench.cli.run import WIDTH
+from quark_bench.errors import UsageError
+from quark_bench.pipeline import Pipeline
+from quark_bench.report.dag import dag_svg, dag_text
+from quark_bench.report.tables import ls_table, record_view, run_summary, run_table
+from quark_bench.run import Run, summary
+
+
+def graph(named: str, out: Path | None) -> int:
+    """Draw a pipeline as text, or as SVG into a file."""
+    pipeline = _pipeline(named)
+    layout = [(step.name, tuple(pipeline.steps[need].name for need in step.needs)) for step in pipeline.steps]
+    if out is None:
+        print(dag_text(layout))
+        return 0
+    try:
+        out.write_text(dag_svg(layout), "utf-8")
+    except OSError as error:
+        raise UsageError(f"--out {out}: cannot be written: {error.strerror}") from error
+    print(out)
+    return 0
+
+
+def _pipeline(named: str) -> Pipeline:
+    if named == "quark":
+        from quark_bench.agents.quark import quark
+
+        return quark()
+    from quark_bench.user_code import find_pipeline
+
+    return find_pipeline(named)[0]
+
+
+def ls(out: Path, *, as_json: bool) -> int:
+    """A line per run."""
+    manifests = [store.read_manifest(path) for path in store.list_runs(out)]
+    if as_json:
+        print(json.dumps(manifests, ensure_ascii=False))
+    elif manifests:
+        _console().print(ls_table(manifests))
+    else:
+        print(f"There are no runs in {out}; make one with: quark-bench run PROMPTS")
+    return 0
+
+
+def show(named: str, prompt_id: str | None, out: Path, *, as_json: bool) -> int:
+    """A run's table, or one prompt's waterfalls."""
+    run = Run.open(named, out)
+    if as_json:
+        print(json.dumps(_record_data(run, prompt_id) if prompt_id else summary(run), indent=1, ensure_ascii=False))
+        return 0
+    console = _console()
+    if prompt_id is not None:
+        console.print(record_view(run.findings, prompt_id))
+        return 0
+    console.print(run_summary(run.manifest))
+    if not run.records.empty:
+        console.print(run_table(run.findings))
+    return 0
+
+
+def _record_data(run: Run, prompt_id: str) -> dict[str, object]:
+    record_view(run.findings, prompt_id)  # raises UsageError, naming the nearest id, where there is none
+    chosen = {
+        name: frame[frame["prompt_id"] == prompt_id] for name, frame in (("records", run.records), ("spans", run.spans))
+    }
+    return {name: json.loads(frame.to_json(orient="records")) for name, frame in chosen.items()}
+
+
+def report(named: str, out: Path) -> int:
+    """Write the report again."""
+    print(Run.open(named, out).report())
+    return 0
+
+
+def _console() -> Console:
+    return Console(width=WIDTH)
