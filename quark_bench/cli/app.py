@@ -58,9 +58,19 @@ def _settings() -> dict[str, Any]:
     return {command.name or "": named for command in app.registered_commands}
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"quark-bench {version('quark-bench')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_tell_version)
+    ] = False,
 ) -> None:
     """Benchmark and evaluate pipelines of agents over files of prompts.
 
@@ -69,11 +79,6 @@ def _root(
     quark-bench run prompts.jsonl --pipeline support.py:pipeline --repeats 3
     quark-bench show last
     """
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"quark-bench {installed('quark-bench')}")
-        raise typer.Exit
 
 
 @app.command("run")

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from quark_bench.plan import Plan
 from quark_bench.record import Batch, RecordStatus
-from quark_bench.units import SECONDS
+from quark_bench.units import SECONDS, significant
 
 LINE_EVERY_S = 5.0
 """Without a terminal, a line is written this often."""
@@ -48,11 +48,11 @@ class Pace:
         self._last_s = now_s
 
     def told(self) -> str:
-        """Arm, prompts/s in it, recent median latency, failures, time left."""
+        """Arm, prompts a second in it, recent median latency, failures, time left."""
         spent_s = self._spent_s[self._arm]
         rate = self._finished[self._arm] / spent_s if spent_s else 0.0
         return (
-            f"{self._arm} {rate:,.1f} prompts/s, p50 {SECONDS.format(statistics.median(self._latencies))}, "
+            f"{self._arm} {significant(rate)}/s, p50 {SECONDS.format(statistics.median(self._latencies))}, "
             f"{self.failed} failed, {self._remaining()}"
         )
 
@@ -61,7 +61,12 @@ class Pace:
         paces = {arm: self._spent_s[arm] / n for arm, n in self._finished.items()}
         slowest = max(paces.values())
         left_s = sum(left * paces.get(arm, slowest) for arm, left in self._left.items())
-        return f"{SECONDS.format(round(left_s, 1))} left" if left_s >= 1 else "almost done"
+        return f"{_rough(left_s)} left" if left_s >= 1 else "almost done"
+
+
+def _rough(left_s: float) -> str:
+    """An estimate deserves no decimals."""
+    return f"{left_s:.0f} s" if left_s < 120 else f"{left_s / 60:.0f} min"
 
 
 class Display:
@@ -126,7 +131,7 @@ def watching(console: Console) -> Iterator[Display | Lines]:
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=12),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TextColumn("{task.fields[status]}"),
         console=console,

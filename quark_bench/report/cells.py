@@ -96,7 +96,8 @@ def _row(findings: Findings, shown: Shown, notes: dict[str, int]) -> Row:
     measures = [findings.measure(arm, shown.name) for arm in findings.arms]
     besides = [findings.measure(arm, shown.beside) for arm in findings.arms]
     best = _clearly_best(measures)
-    cells = [_cell(measure, _beside(shown, beside), notes) for measure, beside in zip(measures, besides, strict=True)]
+    pairs = zip(measures, besides, strict=True)
+    cells = [_cell(measure, _beside(shown, measure, beside), notes) for measure, beside in pairs]
     return Row(shown.label, tuple(replace(cell, best=index == best) for index, cell in enumerate(cells)))
 
 
@@ -108,10 +109,13 @@ def _cell(measure: Measure | None, beside: str, notes: dict[str, int]) -> Cell:
     return Cell(measure.unit.format(measure.value), tuple(filter(None, (bounds, beside))), _number(why, notes))
 
 
-def _beside(shown: Shown, measure: Measure | None) -> str:
+def _beside(shown: Shown, main: Measure | None, measure: Measure | None) -> str:
+    """The second number of a cell; nothing where it would read like the first."""
     if measure is None or measure.value is None:
         return ""
-    return f"{shown.beside_label} {measure.unit.format(measure.value)}"
+    beside = measure.unit.format(measure.value)
+    same = main is not None and main.unit.format(main.value) == beside
+    return "" if same else f"{shown.beside_label} {beside}"
 
 
 def _number(note: str, notes: dict[str, int]) -> int:

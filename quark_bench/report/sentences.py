@@ -76,9 +76,14 @@ def verdict(result: SloResult) -> str:
 
 
 def slo_value(findings: Findings, result: SloResult) -> str:
-    """The value that was judged, in its measure's unit."""
-    measure = findings.measure(result.slo.arm or findings.arms[-1], result.slo.measure)
-    return measure.unit.format(result.value) if measure else "n/a"
+    """The value that was judged, in its measure's unit; for the parallel rate what the DAG allows at best."""
+    arm = result.slo.arm or findings.arms[-1]
+    measure = findings.measure(arm, result.slo.measure)
+    value = measure.unit.format(result.value) if measure else "n/a"
+    ideal = findings.measure(arm, "ideal_parallel_rate")
+    if result.slo.measure == "parallel_rate" and ideal is not None and ideal.value is not None:
+        return f"{value}; this DAG allows {ideal.unit.format(ideal.value)}"
+    return value
 
 
 def outcome(manifest: Mapping[str, Any]) -> str:
