@@ -44,7 +44,7 @@ def first_manifest(
         },
         "pipeline": {
             "name": pipeline.name,
-            "key": shipments[plan.arms[-1].name].key,
+            "key": shipments[plan.arms[-1].name].code_hash,
             "answer": pipeline.answer,
             "model": pipeline.model.name if pipeline.model else None,
             "latency_profile": pipeline.latency_profile,
@@ -65,7 +65,7 @@ def first_manifest(
                 "name": arm.name,
                 "strategy": arm.strategy.value,
                 "in_flight": arm.in_flight,
-                "pipeline_key": shipments[arm.name].key,
+                "pipeline_key": shipments[arm.name].code_hash,
             }
             for arm in plan.arms
         ],

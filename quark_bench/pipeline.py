@@ -14,8 +14,12 @@ from quark_bench.errors import PipelineError
 class Shipment(Protocol):
     """A pipeline on its way to another process: plain data that can `load()` itself there.
 
-    `key` is the sha256 of its source text and settings: equal keys are equal pipelines.
+    Equal keys are pipelines that behave alike: a process loads each once. `code_hash` is the sha256 of source text
+    and settings, by which runs are compared.
     """
+
+    @property
+    def code_hash(self) -> str: ...
 
     @property
     def key(self) -> str: ...

@@ -73,34 +73,70 @@ class SourceTree:
         return target
 
 
+_in_use: dict[str, tuple[str, Path]] = {}
+"""Digest and folder of the tree that each root was last imported from."""
+
+
+def _use(tree: SourceTree) -> Path:
+    """The tree's folder, importable. Modules of an older state of the same root are forgotten first: a file that
+    was edited since this process imported it must not run as it was."""
+    folder = tree.folder()
+    before = _in_use.get(tree.root)
+    if before is not None and before != (tree.digest, folder):
+        for name in [name for name, module in sys.modules.items() if _lies_in(module, before[1])]:
+            if name.split(".")[0] not in ("__main__", "quark_bench"):
+                del sys.modules[name]
+        importlib.invalidate_caches()
+    _in_use[tree.root] = (tree.digest, folder)
+    _put_on_path(folder)
+    return folder
+
+
+def _lies_in(module: ModuleType | None, folder: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and Path(file).is_relative_to(folder) and "site-packages" not in Path(file).parts
+
+
 @dataclass(frozen=True, slots=True)
 class NamedPipeline:
-    """A pipeline that lives in a module of a source tree."""
+    """A pipeline that lives in a module of a source tree. `code_hash` is the sha256 of the tree's source text and
+    the pipeline's name in it."""
 
     tree: SourceTree
     module: str
     file: str
     attribute: str
-    key: str
+    code_hash: str
+
+    @property
+    def key(self) -> str:
+        return self.code_hash
 
     def load(self) -> Pipeline:
         """Import the module here and take the pipeline from it. Raises PipelineError."""
-        module = _import(self.tree.folder(), self.module, self.file)
-        return _pipeline_in(module, self.attribute)
+        return _pipeline_in(_import(_use(self.tree), self.module, self.file), self.attribute)
 
 
 @dataclass(frozen=True, slots=True)
 class PickledPipeline:
-    """A pipeline by value, with the source trees of the modules that it refers to."""
+    """A pipeline by value, with the source trees of the modules that it refers to.
+
+    `code_hash` is the sha256 of source text and settings, equal on every machine. `key` tells payloads apart: the
+    same source may have been pickled with other values of the globals that it reads.
+    """
 
     payload: bytes
     trees: tuple[SourceTree, ...]
-    key: str
+    code_hash: str
+
+    @property
+    def key(self) -> str:
+        return _key(self.code_hash, hashlib.sha256(self.payload).hexdigest())
 
     def load(self) -> Pipeline:
         """Rebuild the pipeline here. Raises PipelineError."""
         for tree in self.trees:
-            _put_on_path(tree.folder())
+            _use(tree)
         try:
             loaded = cloudpickle.loads(self.payload)
         except Exception as error:
@@ -124,10 +160,10 @@ def find_pipeline(named: str) -> tuple[Pipeline, NamedPipeline]:
         root, module = path.parent, path.stem
     else:
         (root, path), module = _locate(named, place), place
-    pipeline = _pipeline_in(_import(root, module, str(path.relative_to(root))), attribute)
     tree = SourceTree.of(root)
-    key = _key(tree.digest, module, attribute)
-    return pipeline, NamedPipeline(tree, module, str(path.relative_to(root)), attribute, key)
+    file = str(path.relative_to(root))
+    shipment = NamedPipeline(tree, module, file, attribute, _key(tree.digest, module, attribute))
+    return shipment.load(), shipment
 
 
 def pack_pipeline(pipeline: Pipeline) -> PickledPipeline:
@@ -231,7 +267,6 @@ def _locate(named: str, module: str) -> tuple[Path, Path]:
 
 def _import(root: Path, module: str, file: str) -> ModuleType:
     """Import a module of a tree under its own name, so that what it pickles is found in other processes."""
-    _put_on_path(root)
     path = root / file
     loaded = sys.modules.get(module)
     if loaded is not None and _is_file(loaded, path):
