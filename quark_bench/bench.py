@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from quark_bench import store
 from quark_bench.dataset import Dataset
 from quark_bench.errors import ConservationError, UsageError
 from quark_bench.execute import Consumption, Executor, Setting, Work
-from quark_bench.execute.decide import Calibration, choose_granularity, chunk_size
+from quark_bench.execute.decide import Calibration, choose_granularity, chunk_size, least_chunk
 from quark_bench.manifest import Manifest, count_trials, first_manifest, measured
 from quark_bench.measures import measure_names
 from quark_bench.pipeline import Pipeline, Shipment
@@ -85,6 +86,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     plan = make_plan(chosen, len(dataset), repeats=repeats, seed=seed, warmup=warmup)
     scorers = default_scorers(dataset) if scores is None else scorers_named(scores)
     require_known(map(parse_slo, slos), [arm.name for arm in plan.arms], measure_names([s.name for s in scorers]))
+    store.check_out(out)
     main, shipments = resolve_pipelines(pipeline, plan)
     work = _work(dataset, plan, shipments)
     watcher.stage("starting workers")
@@ -117,6 +119,7 @@ class Layout:
             "reason": self.reason,
             "chunk_size": {arm: setting.chunk_size for arm, setting in self.settings.items()},
             "takers": {arm: setting.takers for arm, setting in self.settings.items()},
+            "least_chunk": {arm: setting.least for arm, setting in self.settings.items()},
         }
 
 
@@ -154,7 +157,7 @@ def open_executor(on: str, workers: int | None, plan: Plan, pipeline: Pipeline, 
         from quark_bench.execute.inline import Inline
 
         return Inline()
-    if on != "local" and ":" not in on:
+    if on != "local" and not re.fullmatch(r"((tcp|tls|ucx|wss?)://)?[^:/]+:\d+|(tcp|tls)://\[.+\]:\d+", on):
         raise UsageError(f"--on {on!r}: give local, inline, or a scheduler's address like tcp://127.0.0.1:8786")
     from quark_bench.execute.on_dask import OnDask
 
@@ -184,8 +187,9 @@ def lay_out(executor: Executor, plan: Plan, pipeline: Pipeline, granularity: str
     for arm in plan.arms:
         calibration = seen[arm.name]
         takers = executor.takers(arm.in_flight)
-        size = chunk_size(calibration.latency_s if calibration else None, -(-arm.in_flight // takers))
-        settings[arm.name] = Setting(choice, size, takers)
+        latency_s, lanes = calibration.latency_s if calibration else None, -(-arm.in_flight // takers)
+        least = least_chunk(latency_s, lanes, executor.hop_s)
+        settings[arm.name] = Setting(choice, chunk_size(latency_s, lanes), takers, least)
     return Layout(settings, choice, reason)
 
 

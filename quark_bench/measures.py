@@ -100,6 +100,11 @@ def measure_arm(
     return {name: _measure(name, found[name]) for name in measure_names(scorers)}
 
 
+def unit_of(name: str) -> Unit:
+    """The unit of a measure; names that are none of the built-in ones are scores."""
+    return _UNITS.get(name, (SCORE, Direction.HIGHER))[0]
+
+
 def _measure(name: str, found: Interval) -> Measure:
     unit, direction = _UNITS.get(name, (SCORE, Direction.HIGHER))
     return Measure(name, found.value, unit, direction, found.low, found.high, found.note)

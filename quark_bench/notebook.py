@@ -57,6 +57,6 @@ def as_html(renderable: object) -> str:
 
     from rich.console import Console
 
-    console = Console(record=True, width=80, file=io.StringIO())
+    console = Console(record=True, width=80, file=io.StringIO(), force_jupyter=False)
     console.print(renderable)
     return console.export_html(inline_styles=True, code_format="<pre style='line-height:1.2'>{code}</pre>")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from quark_bench.errors import UsageError
-from quark_bench.measures import Measure
+from quark_bench.measures import Measure, unit_of
 from quark_bench.stats import BEYOND_FAILURES
 from quark_bench.units import SCORE, SECONDS, SHARE
 
@@ -81,12 +81,16 @@ DEFAULT_SLOS: tuple[Slo, ...] = tuple(
 
 
 def require_known(slos: Iterable[Slo], arms: Sequence[str], measures: Collection[str]) -> None:
-    """Raise UsageError, with the nearest name, for an arm or a measure that the run will not have."""
+    """Raise UsageError for an arm or a measure that the run will not have, with the nearest name, and for a limit
+    in another unit than the measure's."""
     for slo in slos:
         if slo.arm is not None and slo.arm not in arms:
             raise UsageError(f"--slo {slo.text!r}: no arm {slo.arm!r} here{_nearest(slo.arm, arms)}")
         if slo.measure not in measures:
             raise UsageError(f"--slo {slo.text!r}: no measure {slo.measure!r}{_nearest(slo.measure, measures)}")
+        unit = unit_of(slo.measure)
+        if slo.suffix and unit not in _SUFFIXES[slo.suffix]:
+            raise UsageError(f"--slo {slo.text!r}: {slo.measure} is in {unit.name}; give its limit without a unit")
 
 
 def check(slos: Iterable[Slo], measures_by_arm: Mapping[str, Mapping[str, Measure]], last_arm: str) -> list[SloResult]:
@@ -102,8 +106,6 @@ def _judged(slo: Slo, measures_by_arm: Mapping[str, Mapping[str, Measure]], last
     arm = last_arm if slo.arm is None else slo.arm
     require_known([slo], list(measures_by_arm), measures_by_arm.get(arm, {}))
     measure = measures_by_arm[arm][slo.measure]
-    if slo.suffix and measure.unit not in _SUFFIXES[slo.suffix]:
-        raise UsageError(f"--slo {slo.text!r}: {slo.measure} is in {measure.unit.name}; give its limit without a unit")
     if measure.value is None and measure.note.startswith(BEYOND_FAILURES):
         # The percentile lies among failures, which count as slower than everything: it misses any upper limit.
         return SloResult(slo, None, slo.op.startswith(">"))

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
-from quark_bench.errors import ExecutionError, RunNotFoundError
+from quark_bench.errors import ExecutionError, RunNotFoundError, UsageError
 from quark_bench.record import CLOCKS, Batch, Columns
 
 FORMAT = 1
@@ -100,7 +100,9 @@ SCHEMAS = {"records": RECORDS, "spans": SPANS, "scores": SCORES}
 
 def new_run(out: str | Path, name: str) -> Path:
     """Make the directory of a new run below `out`; its name sorts by time. Raises ExecutionError if it cannot."""
-    stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')[:40] or 'run'}"
+    stem = (
+        f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')[:20].strip('-') or 'run'}"
+    )
     for suffix in ("", *(f"-{n}" for n in range(2, 100))):
         path = Path(out) / (stem + suffix)
         try:
@@ -115,6 +117,13 @@ def new_run(out: str | Path, name: str) -> Path:
             (path / kind).mkdir()
         return path
     raise ExecutionError(f"no run can be made below {out}; choose another folder with --out")
+
+
+def check_out(out: str | Path) -> None:
+    """Raise UsageError where no run could be kept below `out`, before any work is done for one."""
+    place = next(folder for folder in (Path(out), *Path(out).resolve().parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise UsageError(f"--out {out}: {place} is no folder that can be written to; choose another")
 
 
 def find_run(named: str | Path, out: str | Path = "reports") -> Path:
@@ -228,9 +237,18 @@ def _table(schema: pa.Schema, rows: Columns, place: tuple[int, str, int, int, in
         if field.name in constant:
             arrays.append(pa.repeat(pa.scalar(constant[field.name], field.type), length))
         else:
-            array = pa.array(rows[field.name], field.type)
+            array = _array(rows[field.name], field.type)
             arrays.append(pc.add(array, shift_s) if field.name in CLOCKS else array)
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:
+        # A model's broken JSON may hold half a surrogate pair, which no encoding can write.
+        whole = [text and text.encode("utf-8", "replace").decode() for text in values]
+        return pa.array(whole, kind)
 
 
 def _write_part(folder: Path, table: pa.Table, number: int) -> None:

@@ -13,13 +13,10 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-import io
-import os
+import pickletools
 import sys
-import tempfile
+import sysconfig
 import traceback
-import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,48 +27,10 @@ import cloudpickle
 
 from quark_bench.errors import PipelineError, describe
 from quark_bench.pipeline import Pipeline
+from quark_bench.source_tree import SourceTree
 
-MOST_FILES = 2_000
-MOST_BYTES = 20_000_000
-FOLDERS_LEFT_OUT = frozenset({"__pycache__", "node_modules", "site-packages", "build", "dist"})
-
-
-@dataclass(frozen=True, slots=True)
-class SourceTree:
-    """The Python files below a folder. `digest` is the sha256 of their names and texts."""
-
-    root: str
-    digest: str
-    archive: bytes
-
-    @classmethod
-    def of(cls, root: Path) -> SourceTree:
-        """Pack a folder. Raises PipelineError when it is too large to be a project."""
-        files = _source_files(root)
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in files:
-                archive.writestr(zipfile.ZipInfo(path.relative_to(root).as_posix()), path.read_bytes())
-        return cls(str(root), _digest(root, files), buffer.getvalue())
-
-    def folder(self) -> Path:
-        """Where the files stand on this machine: in their own place if they are equal, else unpacked."""
-        root = Path(self.root)
-        if root.is_dir() and _digest_or_none(root) == self.digest:
-            return root
-        target = Path(tempfile.gettempdir()) / f"quark-bench-{_user()}" / self.digest[:32]
-        if not target.is_dir():
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh = Path(tempfile.mkdtemp(dir=target.parent))
-            with zipfile.ZipFile(io.BytesIO(self.archive)) as archive:
-                archive.extractall(fresh)
-            try:
-                fresh.rename(target)  # several workers of a machine may unpack at once: the first one wins
-            except OSError:
-                if not target.is_dir():
-                    raise
-        return target
-
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
 
 _in_use: dict[str, tuple[str, Path]] = {}
 """Digest and folder of the tree that each root was last imported from."""
@@ -160,7 +119,7 @@ def find_pipeline(named: str) -> tuple[Pipeline, NamedPipeline]:
         root, module = path.parent, path.stem
     else:
         (root, path), module = _locate(named, place), place
-    tree = SourceTree.of(root)
+    tree = SourceTree.of(root, [path])
     file = str(path.relative_to(root))
     shipment = NamedPipeline(tree, module, file, attribute, _key(tree.digest, module, attribute))
     return shipment.load(), shipment
@@ -171,7 +130,6 @@ def pack_pipeline(pipeline: Pipeline) -> PickledPipeline:
 
     Raises PipelineError, naming the agent, for what cannot be pickled.
     """
-    trees = tuple(SourceTree.of(root) for root in sorted(set(_roots(pipeline))))
     try:
         payload = cloudpickle.dumps(pipeline)
     except Exception as error:
@@ -180,6 +138,7 @@ def pack_pipeline(pipeline: Pipeline) -> PickledPipeline:
             f"agent {culprit!r} cannot be sent to a worker: {describe(error, 300)}; "
             "open files, connections and locks in its setup=, not at the top of the script"
         ) from error
+    trees = tuple(SourceTree.of(root, files) for root, files in sorted(_roots(payload).items()))
     sources = [_source_text(agent.function) for agent in pipeline.agents]
     shape = [(agent.name, str(agent.inputs), str(agent.policy), agent.optional) for agent in pipeline.agents]
     settings = [_settings(agent.function) for agent in pipeline.agents]
@@ -230,19 +189,21 @@ def _settings(function: Any) -> str:
     return repr(sorted(plain.items()))
 
 
-def _roots(pipeline: Pipeline) -> Iterator[Path]:
-    """Project folders of the importable modules that the agents live in, installed packages left out."""
-    held = [agent.function for agent in pipeline.agents] + [agent.setup for agent in pipeline.agents if agent.setup]
-    for function in held:
-        module = sys.modules.get(getattr(_unwrapped(function), "__module__", ""))
-        file = getattr(module, "__file__", None)
-        if module is None or file is None or module.__name__ in ("__main__", "builtins"):
-            continue
-        if module.__name__.split(".")[0] == "quark_bench":
-            continue
-        root = _root_of(module.__name__, Path(file).resolve())
-        if "site-packages" not in root.parts and not str(root).startswith(sys.base_prefix):
-            yield root
+def _roots(payload: bytes) -> dict[Path, list[Path]]:
+    """The modules that a pickle refers to, their files by project folder; installed ones are left out.
+
+    Asked of the pickle, because what travels by value may call what does not: a script its siblings.
+    """
+    words = {word for _, word, _ in pickletools.genops(payload) if isinstance(word, str)}
+    found: dict[Path, list[Path]] = {}
+    for name in words & sys.modules.keys():
+        file = getattr(sys.modules[name], "__file__", None)
+        if file is not None and name.split(".")[0] not in ("__main__", "quark_bench"):
+            path = Path(file).resolve()
+            root = _root_of(name, path)
+            if not INSTALLED & set(root.parts) and not root.is_relative_to(STANDARD_LIBRARY):
+                found.setdefault(root, []).append(path)
+    return found
 
 
 def _root_of(module: str, file: Path) -> Path:
@@ -318,45 +279,3 @@ def _pipeline_in(module: ModuleType, attribute: str) -> Pipeline:
 def _put_on_path(folder: Path) -> None:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-
-
-def _source_files(root: Path) -> list[Path]:
-    """Python files below a folder in a fixed order; hidden folders, environments and caches left out."""
-    found: list[Path] = []
-    size = 0
-    for folder, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if not _left_out(Path(folder) / name))
-        for name in sorted(files):
-            if name.endswith(".py"):
-                path = Path(folder) / name
-                found.append(path)
-                size += path.stat().st_size
-                if len(found) > MOST_FILES or size > MOST_BYTES:
-                    raise PipelineError(
-                        f"{root} holds more than {MOST_FILES:,} Python files or {MOST_BYTES // 1_000_000} MB of them, "
-                        "all of which would travel to the workers; move the pipeline to a folder of its own"
-                    )
-    return found
-
-
-def _left_out(folder: Path) -> bool:
-    return folder.name.startswith(".") or folder.name in FOLDERS_LEFT_OUT or (folder / "pyvenv.cfg").exists()
-
-
-def _digest(root: Path, files: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-def _digest_or_none(root: Path) -> str | None:
-    try:
-        return _digest(root, _source_files(root))
-    except (OSError, PipelineError):
-        return None
-
-
-def _user() -> str:
-    return str(os.getuid()) if hasattr(os, "getuid") else "user"

@@ -11,16 +11,15 @@ EXIT_INTERRUPTED = 130
 
 def main() -> None:
     """Entry point of `quark-bench`: the one place where an error becomes a message and an exit code."""
-    from quark_bench.cli.app import call
-
     try:
+        from quark_bench.cli.app import call
+
         code = call(sys.argv[1:])
     except QuarkBenchError as error:
         print(f"quark-bench: {error}", file=sys.stderr)
         code = error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe went away, as `| head` does
-        code = 0
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
     if code == EXIT_INTERRUPTED:
-        print("quark-bench: interrupted; what was finished is in the run's folder (quark-bench ls)", file=sys.stderr)
+        print("quark-bench: interrupted; `quark-bench ls` shows what was finished", file=sys.stderr)
     sys.exit(code)

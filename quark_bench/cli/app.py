@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import shlex
 import tomllib
 from collections.abc import Sequence
@@ -46,16 +48,27 @@ def call(arguments: Sequence[str]) -> int:
 
 
 def _settings() -> dict[str, Any]:
-    """Options from `[tool.quark-bench]` of a pyproject.toml in this folder, for every command that has them."""
+    """Options from `[tool.quark-bench]` of a pyproject.toml in this folder, for every command that has them.
+
+    Raises UsageError for a file that cannot be read and for an option that no command has.
+    """
     file = Path("pyproject.toml")
     try:
-        options = tomllib.loads(file.read_text("utf-8")).get("tool", {}).get("quark-bench", {})
+        tools = tomllib.loads(file.read_text("utf-8")).get("tool", {})
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise UsageError(f"{file}: cannot be read: {error}; mend it, or start from another folder") from error
+    options = tools.get("quark-bench", {}) if isinstance(tools, dict) else {}
+    if not isinstance(options, dict):
+        raise UsageError(f"{file}: tool.quark-bench is no table; write [tool.quark-bench], then an option a line")
+    commands = [(command.name or "", command.callback) for command in app.registered_commands if command.callback]
+    known = sorted({name for _, function in commands for name in inspect.signature(function).parameters})
     named = {name.replace("-", "_"): value for name, value in options.items()}
-    return {command.name or "": named for command in app.registered_commands}
+    for name in sorted(named.keys() - set(known)):
+        close = difflib.get_close_matches(name, known, 1, cutoff=0)[0].replace("_", "-")
+        raise UsageError(f"{file}, [tool.quark-bench]: no option {name.replace('_', '-')!r}; did you mean {close!r}?")
+    return {command: named for command, _ in commands}
 
 
 def _tell_version(asked: bool) -> None:
@@ -162,7 +175,9 @@ def run_command(
 @app.command("graph")
 def graph_command(
     pipeline: PipelineName = "quark",
-    out: Annotated[Path | None, typer.Option(help="Write an SVG to this file.", show_default=False)] = None,
+    drawing: Annotated[
+        Path | None, typer.Option("--out", help="Write an SVG to this file.", show_default=False)
+    ] = None,
 ) -> int:
     """Draw a pipeline's DAG, as text or as SVG.
 
@@ -172,7 +187,7 @@ def graph_command(
     """
     from quark_bench.cli import look
 
-    return look.graph(pipeline, out)
+    return look.graph(pipeline, drawing)
 
 
 @app.command("ls")

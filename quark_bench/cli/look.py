@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from rich.console import Console
 
 from quark_bench import store
 from quark_bench.cli.run import WIDTH
-from quark_bench.errors import UsageError
+from quark_bench.errors import RunNotFoundError, UsageError
 from quark_bench.pipeline import Pipeline
 from quark_bench.report.dag import dag_svg, dag_text
 from quark_bench.report.tables import ls_table, record_view, run_summary, run_table
@@ -43,7 +44,12 @@ def _pipeline(named: str) -> Pipeline:
 
 def ls(out: Path, *, as_json: bool) -> int:
     """A line per run."""
-    manifests = [store.read_manifest(path) for path in store.list_runs(out)]
+    manifests = []
+    for path in store.list_runs(out):
+        try:
+            manifests.append(store.read_manifest(path))
+        except RunNotFoundError as error:
+            print(f"left out: {error}", file=sys.stderr)
     if as_json:
         print(json.dumps(manifests, ensure_ascii=False))
     elif manifests:

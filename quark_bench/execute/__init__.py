@@ -52,11 +52,16 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How the blocks of an arm are cut and submitted: what `Block.chunks` is given."""
+    """How the blocks of an arm are submitted and cut: the largest and the smallest chunk, and who shares them."""
 
     granularity: Granularity
     chunk_size: int
     takers: int
+    least: int = 1
+
+    def chunks(self, block: Block) -> Iterator[Chunk]:
+        """The block's chunks."""
+        return block.chunks(self.chunk_size, self.takers, self.least)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ class AgentGraphs:
 
     def run(self, block: Block, setting: Setting, load_everywhere: Callable[[], None]) -> Iterator[Batch]:
         """Keep the arm's number of prompts under way; a batch comes when the last prompt of a chunk has ended."""
-        chunks = [(c.index, len(c)) for c in block.chunks(setting.chunk_size, setting.takers)]
+        chunks = [(c.index, len(c)) for c in setting.chunks(block)]
         gathering = {index: _Gathering(length) for index, length in chunks}
         home = [index for index, length in chunks for _ in range(length)]
         waiting = enumerate(self._work.rows(block.start, block.stop))
@@ -113,7 +113,9 @@ class AgentGraphs:
             position, row = following
             self._admissions += 1
             work = self._work
-            head = pickle.dumps((work.shipments[block.arm].key, work.run_key, work.seed, block.repeat, row), 5)
+            head = pickle.dumps(
+                (work.shipments[block.arm].key, block.arm, block.repeat, work.seed, work.run_key, row), 5
+            )
             label = f"{work.run_key}-{block.index}-{self._admissions}"
             graph = prompt_graph(self._layout, functools.partial(run_node, head), label, self._resources)
             trial = _Admitted(row, position, 0.0, len(graph))
@@ -184,7 +186,7 @@ def run_node(head: bytes, index: int, *inputs: bytes) -> bytes:
 
 async def _node(head: bytes, index: int, inputs: tuple[bytes, ...]) -> bytes:
     process = this_process()
-    pipeline_key, run_key, run_seed, repeat, (identity, text, category, metadata) = pickle.loads(head)
+    pipeline_key, arm, repeat, run_seed, run_key, (identity, text, category, metadata) = pickle.loads(head)
     wired = process.wired(pipeline_key)
     step = wired.steps[index]
     before: Outcomes = {}
@@ -195,7 +197,7 @@ async def _node(head: bytes, index: int, inputs: tuple[bytes, ...]) -> bytes:
             return result
         outcomes[need] = brought[need]
         before.update(brought)
-    case = Case.of(Prompt(identity, text, category, metadata=metadata), repeat, run_seed, run_key)
+    case = Case.of(Prompt(identity, text, category, metadata=metadata), arm, repeat, run_seed, run_key)
     branch = open_branch(process.bench)
     try:
         outcome = await run_step(wired, step, case, outcomes, branch, process.bench)

@@ -7,7 +7,9 @@ code there, and Dask's own default puts the dashboard on every interface.
 from __future__ import annotations
 
 import logging
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -56,15 +58,16 @@ def open_cluster(on: str, workers: int, threads: int) -> Iterator[Connection]:
 @contextmanager
 def _local(workers: int, threads: int) -> Iterator[LocalCluster]:
     try:
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=threads,
-            processes=True,
-            host=LOOPBACK,
-            dashboard_address=f"{LOOPBACK}:{_free_dashboard_port()}",
-            memory_limit=int(MEMORY_LIMIT * MEMORY_SHARE / workers),
-            silence_logs=logging.CRITICAL,
-        )
+        with _deaf_to_interrupts():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=threads,
+                processes=True,
+                host=LOOPBACK,
+                dashboard_address=f"{LOOPBACK}:{_free_dashboard_port()}",
+                memory_limit=int(MEMORY_LIMIT * MEMORY_SHARE / workers),
+                silence_logs=logging.CRITICAL,
+            )
     except (OSError, RuntimeError, TimeoutError) as error:
         raise ClusterError(
             f"no local Dask cluster could be started: {describe(error, 300)}; try --workers 1, or --on inline"
@@ -73,6 +76,19 @@ def _local(workers: int, threads: int) -> Iterator[LocalCluster]:
         yield cluster
     finally:
         cluster.close(timeout=5)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started in here ignore Ctrl-C: a terminal sends it to all of them, and it is ours to handle."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may change handlers
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _free_dashboard_port() -> int:

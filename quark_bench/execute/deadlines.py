@@ -14,14 +14,15 @@ SHORTEST_SWEEP_S, LONGEST_SWEEP_S = 0.002, 0.25
 
 
 class Branch:
-    """A task that calls agents one after another. `deadline_s` is when its present call must have ended."""
+    """A task that calls agents one after another. `deadline_s` is when its present call must have ended,
+    `expired` how often that call has been cancelled because it had not."""
 
     __slots__ = ("deadline_s", "expired", "task")
 
     def __init__(self, task: asyncio.Task[None]) -> None:
         self.task = task
         self.deadline_s = math.inf
-        self.expired = False
+        self.expired = 0
 
 
 class Deadlines:
@@ -48,7 +49,7 @@ class Deadlines:
         now_s = time.perf_counter()
         for branch in self._open:
             if branch.deadline_s < now_s:
-                branch.expired = True
+                branch.expired += 1
                 branch.deadline_s = now_s + 1.0  # an agent that swallows its cancellation is cancelled again
                 branch.task.cancel()
         self._timer = asyncio.get_running_loop().call_later(self._every_s, self._sweep) if self._open else None

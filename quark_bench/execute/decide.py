@@ -86,11 +86,18 @@ def choose_granularity(calibration: Calibration | None, hop_s: float, declared: 
     return Choice(False, f"a task for every agent would cost too much: {facts}")
 
 
+def least_chunk(latency_s: float | None, lanes: int, hop_s: float) -> int:
+    """Prompts that `lanes` prompts under way finish in one hop: below that, a chunk's hop costs more than its work."""
+    if latency_s is None:
+        return 1
+    return max(1, min(LARGEST_CHUNK, int(hop_s * lanes / max(latency_s, 1e-6))))
+
+
 def chunk_size(latency_s: float | None, lanes: int) -> int:
     """Prompts that `lanes` prompts under way finish in about half a second, 1 to 2,000.
 
     By Little's law, lanes / latency is the rate; without a calibration two rounds of the lanes.
     """
     if latency_s is None:
-        return max(1, 2 * lanes)
+        return max(1, min(LARGEST_CHUNK, 2 * lanes))
     return max(1, min(LARGEST_CHUNK, int(CHUNK_S * lanes / max(latency_s, 1e-6))))

@@ -43,7 +43,7 @@ class Inline:
         lanes = work.arms[block.arm].in_flight
         under_way: dict[concurrent.futures.Future[Batch], int] = {}
         try:
-            for chunk in block.chunks(setting.chunk_size, setting.takers):
+            for chunk in setting.chunks(block):
                 future = self._process.submit(self._process.carry_out(job_of(work, chunk, lanes)))
                 under_way[future] = len(chunk)
                 while len(under_way) > 1 and sum(under_way.values()) > lanes:

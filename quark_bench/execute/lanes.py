@@ -32,7 +32,8 @@ class ChunkRun:
         """Run one of the chunk's prompts; the last one to end completes the batch."""
         identity, text, category, metadata = row
         job = self.job
-        case = Case.of(Prompt(identity, text, category, metadata=metadata), job.repeat, job.seed, job.run_key)
+        prompt = Prompt(identity, text, category, metadata=metadata)
+        case = Case.of(prompt, job.arm.name, job.repeat, job.seed, job.run_key)
         try:
             record, spans = await run_trial(self.wired, case, job.arm.strategy, self.bench)
         except Exception as error:  # noqa: BLE001 - a fault of ours: the chunk reports it, the lane goes on
@@ -80,7 +81,7 @@ class Lanes:
         a moment later finds the lane closed, never closing."""
         while self._chunks:
             chunk = self._chunks[0]
-            row = next(chunk.waiting, None)
+            row = None if chunk.finished.done() else next(chunk.waiting, None)  # cancelled: nobody waits for it
             if row is None:
                 self._chunks.popleft()
                 continue

@@ -132,7 +132,7 @@ class OnDask:
                 )
             name, failure = answer
             if failure is not None:
-                raise ExecutionError(f"a set-up failed on worker {address}: {failure}")
+                raise ExecutionError(f"worker {address} could not load the pipeline: {failure}")
             if address not in self._names:
                 self._names[address] = name
                 self._offsets[name] = self._clock_offset(address)
@@ -172,7 +172,7 @@ class OnDask:
         """Each worker has the chunks it needs to fill its lanes, and one more: we learn that a chunk's last
         prompt has begun only when all of them have ended."""
         lanes = self._lanes(work.arms[block.arm].in_flight)
-        waiting = deque(block.chunks(setting.chunk_size, setting.takers))
+        waiting = deque(setting.chunks(block))
         prompts: Counter[str] = Counter()
         chunks: Counter[str] = Counter()
         under_way: dict[Future, tuple[str, Chunk]] = {}

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from quark_bench.execute import Consumption, Job
 from quark_bench.execute.deadlines import Deadlines
+from quark_bench.execute.event_loop import precise_event_loop
 from quark_bench.execute.lanes import ChunkRun, Lanes
 from quark_bench.execute.threads import Threads
 from quark_bench.execute.trial import Bench, Wired
@@ -36,7 +37,7 @@ class Process:
     """One per process; see `this_process`."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = precise_event_loop()
         self._wired: dict[str, Wired] = {}
         self._lanes: dict[tuple[str, str], Lanes] = {}
         self._loading = threading.Lock()
@@ -48,7 +49,7 @@ class Process:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def load(self, shipment: Shipment) -> Wired:
-        """The pipeline, loaded and set up once. Raises PipelineError, or what a set-up raises."""
+        """The pipeline, loaded and set up once. Raises PipelineError, or ExecutionError for a set-up that fails."""
         with self._loading:
             if shipment.key not in self._wired:
                 wired = Wired(shipment.load())

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from quark_bench.agent import Call, Input, Usage, canonical, stable_hash
+from quark_bench.agent import Agent, Call, Input, Usage, canonical, stable_hash
 from quark_bench.dataset import Prompt
-from quark_bench.errors import describe
+from quark_bench.errors import ExecutionError, describe
 from quark_bench.execute.deadlines import Branch, Deadlines
 from quark_bench.execute.decide import Retry, after_failure
 from quark_bench.execute.outcome import Outcome, conclude
@@ -34,16 +34,26 @@ NOTHING_USED = Usage()
 
 
 class Wired:
-    """A pipeline made ready in this process: set-ups done, everything a call needs resolved once."""
+    """A pipeline made ready in this process: set-ups done, everything a call needs resolved once.
+
+    Raises ExecutionError, naming the agent, for a set-up that fails.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self.steps = pipeline.steps
         self.roots = tuple(step.index for step in self.steps if not step.needs)
         self.answer_index = pipeline.answer_index
-        self.ready = tuple(step.agent.setup() if step.agent.setup else None for step in self.steps)
+        self.ready = tuple(_set_up(step.agent) for step in self.steps)
         limits = [step.agent.policy.timeout_s for step in self.steps]
         self.shortest_limit_s = min((limit for limit in limits if limit is not None), default=math.inf)
+
+
+def _set_up(agent: Agent) -> Any:
+    try:
+        return agent.setup() if agent.setup else None
+    except (Exception, SystemExit) as error:
+        raise ExecutionError(f"the set-up of agent {agent.name!r} failed: {describe(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +75,9 @@ class Case:
     run_key: str
 
     @classmethod
-    def of(cls, prompt: Prompt, repeat: int, run_seed: int, run_key: str) -> Case:
-        return cls(prompt, repeat, trial_seed(run_seed, prompt.id, repeat), run_key)
+    def of(cls, prompt: Prompt, arm: str, repeat: int, run_seed: int, run_key: str) -> Case:
+        # Arms share their seeds but not their idempotency keys: a provider would answer the second arm from memory.
+        return cls(prompt, repeat, trial_seed(run_seed, prompt.id, repeat), f"{run_key}-{arm}")
 
 
 async def run_trial(wired: Wired, case: Case, strategy: Strategy, bench: Bench) -> tuple[Record, list[Span]]:
@@ -262,18 +273,15 @@ async def _attempt(
     branch.deadline_s = math.inf if limit_s is None else clock() + limit_s
     value, answer, error = None, None, None
     try:
-        if step.agent.is_async:
-            value = await step.agent.function(**arguments)
-        else:
-            value = await bench.threads.call(step.agent.function, arguments)
-            if inspect.isawaitable(value):
-                value = await value
+        value = await _call_agent(step.agent, arguments, bench)
         if type(value) not in PLAIN:
             check_travels(value)
         if step.index == wired.answer_index:
             answer = answer_text(value)
-    except GeneratorExit:
-        raise
+    except GeneratorExit as raised:
+        if not _runs(branch.task):
+            raise  # nobody waits for this trial any more: its coroutine is being thrown away
+        error = describe(raised)
     except asyncio.CancelledError:
         if not branch.expired and branch.task.cancelling():
             raise
@@ -283,7 +291,23 @@ async def _attempt(
     finally:
         branch.deadline_s = math.inf
     if branch.expired:
-        branch.expired = False
-        branch.task.uncancel()
+        for _ in range(branch.expired):
+            branch.task.uncancel()
+        branch.expired = 0
         error = f"TimeoutError: no result within {limit_s} s"
     return (value, answer, None) if error is None else (None, None, error)
+
+
+async def _call_agent(agent: Agent, arguments: dict[str, Any], bench: Bench) -> Any:
+    if agent.is_async:
+        return await agent.function(**arguments)
+    value = await bench.threads.call(agent.function, arguments)
+    return await value if inspect.isawaitable(value) else value
+
+
+def _runs(task: asyncio.Task[None]) -> bool:
+    """Whether this is called from within the task."""
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:
+        return False

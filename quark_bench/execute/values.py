@@ -17,12 +17,15 @@ ANSWER_KEY = "answer"
 
 
 def check_travels(value: object) -> None:
-    """Raise TypeError unless the value can go to another process; checked in every executor alike."""
+    """Raise TypeError unless the value can go to another process; checked in every executor alike.
+
+    There and back: an exception with arguments of its own pickles well and then cannot be rebuilt.
+    """
     try:
-        pickle.dumps(value, 5)
+        pickle.loads(pickle.dumps(value, 5))
     except Exception:  # noqa: BLE001 - pickle raises what a value's own methods raise
         try:
-            cloudpickle.dumps(value)
+            pickle.loads(cloudpickle.dumps(value))
         except Exception as error:  # noqa: BLE001
             raise TypeError(
                 f"the result, a {type(value).__name__}, cannot be sent to another process ({describe(error, 200)}); "
@@ -34,8 +37,10 @@ def answer_text(value: object) -> str | None:
     """The answer as it is stored. Raises TypeError for what is neither text nor JSON-able."""
     if isinstance(value, dict) and ANSWER_KEY in value:
         value = value[ANSWER_KEY]
-    if value is None or isinstance(value, str):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return str.__str__(value)  # a subclass need not exist where the record is read
     if isinstance(value, bool):
         return "yes" if value else "no"
     try:

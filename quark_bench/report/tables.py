@@ -64,18 +64,16 @@ def run_summary(manifest: Mapping[str, Any]) -> Group:
 def ls_table(manifests: Sequence[Mapping[str, Any]]) -> Table:
     """A line per run, in the order given."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
-    longest_id = max((len(str(manifest["run_id"])) for manifest in manifests), default=0)
-    table.add_column("run", overflow="fold", min_width=min(longest_id, MOST_ARM_WIDTH))
-    for header in ("state", "data set", "pipeline"):
+    table.add_column("run", no_wrap=True)  # to be copied; it begins with the time and names the data set
+    for header in ("state", "pipeline"):
         table.add_column(header, overflow="fold")
     for header in ("ok", "took"):
-        table.add_column(header, justify="right", overflow="fold")
+        table.add_column(header, justify="right", no_wrap=True)
     for manifest in manifests:
         ended = manifest["conservation"]
         table.add_row(
             _text(manifest["run_id"]),
             _state(manifest["state"]),
-            _text(manifest["dataset"]["name"]),
             _text(titled(manifest, manifest["pipeline"]["name"])),
             Text(f"{ended['ok']} of {ended['planned']}"),
             Text(sentences.duration(manifest)),

@@ -1,35 +1,36 @@
 """One cluster for all benchmarks, and how two ways of doing the same are measured side by side."""
 
 import statistics
+import sys
 from pathlib import Path
 
-import cloudpickle
 import pytest
 from distributed import Client, LocalCluster
 
 from quark_bench import Dataset, bench
 
-from . import handwritten
-
-PIPELINES = Path(__file__).with_name("pipelines.py")
+FOLDER = Path(__file__).parent
+sys.path.insert(0, str(FOLDER))  # worker processes inherit it: handwritten.py travels by reference, the cheapest way
 
 
 @pytest.fixture(scope="session")
 def cluster():
     """Two worker processes with room for every call under way; its address is what `on=` takes."""
     with LocalCluster(
-        n_workers=2, threads_per_worker=16, processes=True, host="127.0.0.1", dashboard_address=None
+        n_workers=2,
+        threads_per_worker=16,
+        processes=True,
+        host="127.0.0.1",
+        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
     ) as started:
         yield started.scheduler_address
 
 
 @pytest.fixture(scope="session")
 def client(cluster):
-    """A client for what is written by hand; its functions travel by value."""
-    cloudpickle.register_pickle_by_value(handwritten)
+    """A client for what is written by hand."""
     with Client(cluster, set_as_default=False) as connected:
         yield connected
-    cloudpickle.unregister_pickle_by_value(handwritten)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def async_arm(cluster, tmp_path):
     def run(texts, pipeline, *, in_flight, granularity):
         return bench(
             Dataset.of(texts),
-            f"{PIPELINES}:{pipeline}",
+            f"{FOLDER / 'pipelines.py'}:{pipeline}",
             arms=["async"],
             on=cluster,
             in_flight=in_flight,

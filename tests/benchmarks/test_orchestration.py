@@ -2,14 +2,16 @@
 
 import math
 
+import handwritten
+import pipelines
 import pytest
-
-from . import handwritten, pipelines
 
 ASYNCIO_SHARE = 0.25
 """Of plain asyncio's rate, with every span and record kept."""
 DELAYED_SHARE = 0.8
 """Of the rate of a hand-written loop over `dask.delayed` graphs."""
+TARGET_PROMPTS_PER_S = 3_000
+"""Reported beside the rates and never asserted: it depends on the machine."""
 IDEAL_MARGIN = 1.15
 """Of the makespan without any overhead; loose, because a busy machine adds to it."""
 
@@ -27,13 +29,14 @@ def makespan_s(run):
 
 
 @pytest.mark.benchmark(group="null agents")
-def test_chunks_of_null_agents_keep_a_quarter_of_plain_asyncios_rate(async_arm, side_by_side):
+def test_chunks_of_null_agents_keep_a_quarter_of_plain_asyncios_rate(async_arm, side_by_side, benchmark):
     prompts = texts(2_000)
+    benchmark.extra_info["target_prompts_per_s"] = TARGET_PROMPTS_PER_S
 
     def ours():
         return len(prompts) / makespan_s(async_arm(prompts, "null", in_flight=64, granularity="chunk"))
 
-    assert side_by_side(ours, lambda: handwritten.asyncio_rate(prompts, 64), pairs=5) >= ASYNCIO_SHARE
+    assert side_by_side(ours, lambda: handwritten.asyncio_rate(prompts, 64), pairs=9) >= ASYNCIO_SHARE
 
 
 @pytest.mark.benchmark(group="null agents")

@@ -1,0 +1,213 @@
+import contextlib
+import dataclasses
+import json
+from typing import get_type_hints
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quark_bench import store
+from quark_bench.errors import ExecutionError, RunNotFoundError
+from quark_bench.record import CLOCKS, Batch, Record, Span, columns
+from quark_bench.store import RunWriter
+
+seconds = st.floats(-1e6, 1e6)
+texts = st.none() | st.text(st.characters(codec="utf-8"), max_size=8)
+counts = st.integers(0, 2**31 - 1)
+BY_TYPE = {
+    str: st.text(st.characters(codec="utf-8"), max_size=8),
+    str | None: texts,
+    int: counts,
+    float: seconds,
+    float | None: st.none() | seconds,
+}
+
+
+def of(kind):
+    """Any rows of Record or Span."""
+    return st.builds(kind, **{name: BY_TYPE[annotation] for name, annotation in get_type_hints(kind).items()})
+
+
+batches = st.builds(
+    lambda arm, place, records, spans, offset_s: Batch(
+        arm, *place, columns(Record, records), columns(Span, spans), offset_s
+    ),
+    st.text(st.characters(codec="utf-8"), max_size=8),
+    st.tuples(counts, counts, counts),
+    st.lists(of(Record), min_size=1, max_size=4),
+    st.lists(of(Span), max_size=6),
+    seconds,
+)
+
+
+def row(**changes):
+    """A record of nothing in particular."""
+    known = {str: "x", str | None: None, int: 1, float: 0.5, float | None: None}
+    return Record(**{name: known[annotation] for name, annotation in get_type_hints(Record).items()} | changes)
+
+
+def batch(*records, chunk=0, **options):
+    return Batch("arm", 0, 0, chunk, columns(Record, records or [row()]), columns(Span, []), **options)
+
+
+@pytest.fixture
+def run_path(tmp_path):
+    return store.new_run(tmp_path, "prompts")
+
+
+@settings(deadline=None, max_examples=40)  # it writes files
+@given(batches=st.lists(batches, max_size=4), origin_s=seconds, session=st.integers(0, 9))
+def test_what_is_written_is_read_with_its_clocks_shifted(tmp_path_factory, batches, origin_s, session):
+    path = store.new_run(tmp_path_factory.mktemp("runs"), "prompts")
+    with RunWriter(path, session, origin_s) as writer:
+        for each in batches:
+            writer.append(each)
+    for kind in ("records", "spans"):
+        table = store.read_table(path, kind)
+        expected = [line for each in batches for line in lines(each, kind, session, origin_s)]
+        assert list(table.columns) == store.SCHEMAS[kind].names
+        found = table.astype(object).where(table.notna(), None).to_dict("records")
+        assert found == expected
+
+
+def lines(batch, kind, session, origin_s):
+    """The rows of a batch as they should be read."""
+    held = getattr(batch, kind)
+    shift_s = batch.clock_offset_s - origin_s
+    for values in zip(*held.values(), strict=True):
+        place = {"session": session, **{name: getattr(batch, name) for name in ("arm", "repeat", "block", "chunk")}}
+        fields = dict(zip(held, values, strict=True))
+        yield place | {name: value + shift_s if name in CLOCKS else value for name, value in fields.items()}
+
+
+def test_a_part_is_there_at_once_where_prompts_are_long(run_path):
+    with RunWriter(run_path, 0, 0.0) as writer:
+        writer.append(batch(row(latency_s=0.1)))
+        assert not list((run_path / "records").iterdir())
+        writer.append(batch(row(latency_s=1.5), chunk=1))
+        assert list(store.read_table(run_path, "records")["chunk"]) == [0, 1]
+
+
+def test_a_further_session_appends(run_path):
+    for session in range(3):
+        with RunWriter(run_path, session, 0.0) as writer:
+            writer.append(batch())
+    assert [part.name for part in sorted((run_path / "records").iterdir())] == [
+        f"part-{n:06d}.parquet" for n in range(3)
+    ]
+    assert list(store.read_table(run_path, "records")["session"]) == [0, 1, 2]
+
+
+def test_a_writer_that_is_left_by_an_error_writes_what_it_has(run_path):
+    with contextlib.suppress(KeyboardInterrupt), RunWriter(run_path, 0, 0.0) as writer:
+        writer.append(batch())
+        raise KeyboardInterrupt
+    assert len(store.read_table(run_path, "records")) == 1
+
+
+def test_a_part_that_cannot_be_finished_is_not_there_at_all(run_path, monkeypatch):
+    def half(table, place, **options):
+        place.write_bytes(b"PAR1")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", half)
+    with pytest.raises(ExecutionError, match="No space left"), RunWriter(run_path, 0, 0.0) as writer:
+        writer.append(batch())
+    assert not list((run_path / "records").iterdir())
+    assert store.read_table(run_path, "records").empty
+
+
+def test_a_part_that_is_being_written_is_not_read(run_path):
+    with RunWriter(run_path, 0, 0.0) as writer:
+        writer.append(batch())
+    (run_path / "records" / ".part-000001.parquet.99").write_bytes(b"PAR1")
+    assert len(store.read_table(run_path, "records")) == 1
+
+
+def test_half_a_surrogate_pair_is_stored_as_a_question_mark(run_path):
+    with RunWriter(run_path, 0, 0.0) as writer:
+        writer.append(batch(row(answer="half \ud83d"), row(answer=None), row(answer="whole \U0001f600")))
+    stored = store.read_table(run_path, "records")["answer"]
+    assert list(stored.fillna("missing")) == ["half ?", "missing", "whole \U0001f600"]
+
+
+def test_the_offset_of_another_machines_clock_is_added_to_clocks_only(run_path):
+    far = dataclasses.replace(batch(row(start_s=10.0, latency_s=0.25)), clock_offset_s=5.0)
+    with RunWriter(run_path, 0, 12.0) as writer:
+        writer.append(far)
+    (record,) = store.read_table(run_path, "records").to_dict("records")
+    assert (record["start_s"], record["latency_s"]) == (3.0, 0.25)
+
+
+def test_a_run_without_rows_has_empty_tables_of_every_column(run_path):
+    for kind, schema in store.SCHEMAS.items():
+        table = store.read_table(run_path, kind)
+        assert table.empty
+        assert list(table.columns) == schema.names
+
+
+def test_scores_are_read_as_they_were_written(run_path):
+    rows = [("sync", 0, "p-1", "exact", 1.0, None, 0.5, 0.0), ("sync", 0, "p-2", "exact", None, "no answer", 0.5, 0.0)]
+    store.write_scores(run_path, rows)
+    store.write_scores(run_path, [])
+    scores = store.read_table(run_path, "scores")
+    assert list(scores["prompt_id"]) == ["p-1", "p-2"]
+    assert scores["value"][0] == 1.0
+    assert np.isnan(scores["value"][1])
+
+
+def test_runs_of_the_same_moment_get_folders_of_their_own(tmp_path):
+    paths = [store.new_run(tmp_path, "Prompts & more!.jsonl") for _ in range(3)]
+    assert len(set(paths)) == 3
+    assert all("Prompts-more-jsonl" in path.name for path in paths)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ExecutionError, match="--out"):
+        store.new_run(tmp_path / "file", "prompts")
+
+
+def test_a_run_is_found_by_path_by_id_and_as_the_last_one(tmp_path):
+    for name in ("20260101-one", "20260102-two"):
+        (tmp_path / name).mkdir()
+        store.write_manifest(tmp_path / name, {"format": store.FORMAT})
+    (tmp_path / "20260103-no-run").mkdir()
+    first, last = tmp_path / "20260101-one", tmp_path / "20260102-two"
+    assert store.list_runs(tmp_path) == [first, last]
+    assert store.find_run(first, "elsewhere") == first
+    assert store.find_run("20260101-one", tmp_path) == first
+    assert store.find_run("last", tmp_path) == last
+
+
+def test_a_run_that_is_not_there_is_told_with_the_newest(tmp_path):
+    with pytest.raises(RunNotFoundError, match="there are no runs in"):
+        store.find_run("last", tmp_path)
+    (tmp_path / "20260101-one").mkdir()
+    store.write_manifest(tmp_path / "20260101-one", {"format": store.FORMAT})
+    with pytest.raises(RunNotFoundError, match="the newest is 20260101-one"):
+        store.find_run("20250101-none", tmp_path)
+
+
+def test_a_manifest_is_read_as_it_was_written(run_path):
+    manifest = {"format": store.FORMAT, "text": "ü \U0001f600", "blocks": [["sync", 0, 0, 3]]}
+    store.write_manifest(run_path, manifest)
+    assert store.read_manifest(run_path) == manifest
+    assert sorted(path.name for path in run_path.iterdir()) == ["manifest.json", "records", "scores", "spans"]
+
+
+@pytest.mark.parametrize("version", [0, store.FORMAT + 1, "1", None])
+def test_a_format_that_is_not_known_is_refused(run_path, version):
+    (run_path / store.MANIFEST).write_text(json.dumps({"format": version}))
+    with pytest.raises(RunNotFoundError, match="use the version that wrote it"):
+        store.read_manifest(run_path)
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", "3", "{}", "\x00"])
+def test_a_damaged_manifest_is_told(run_path, damage):
+    (run_path / store.MANIFEST).write_text(damage)
+    with pytest.raises(RunNotFoundError, match="cannot be read"):
+        store.read_manifest(run_path)
