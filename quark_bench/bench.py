@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from typing import Any, Protocol
 
 from quark_bench import store
 from quark_bench.dataset import Dataset
-from quark_bench.errors import ConservationError, UsageError
+from quark_bench.errors import ConservationError, ExecutionError, UsageError
 from quark_bench.execute import Consumption, Executor, Setting, Work
 from quark_bench.execute.decide import Calibration, choose_granularity, chunk_size, least_chunk
 from quark_bench.manifest import Manifest, count_trials, first_manifest, measured
@@ -89,8 +91,9 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     store.check_out(out)
     main, shipments = resolve_pipelines(pipeline, plan)
     work = _work(dataset, plan, shipments)
-    watcher.stage("starting workers")
-    with open_executor(on, workers, plan, main, granularity) as executor:
+    opening = open_executor(on, workers, plan, main, granularity)
+    watcher.stage("starting workers" if on == "local" else f"connecting to {on}")
+    with opening as executor:
         watcher.stage("loading agents")
         executor.prepare(work)
         watcher.stage("warming up")
@@ -159,6 +162,8 @@ def open_executor(on: str, workers: int | None, plan: Plan, pipeline: Pipeline, 
         return Inline()
     if on != "local" and not re.fullmatch(r"((tcp|tls|ucx|wss?)://)?[^:/]+:\d+|(tcp|tls)://\[.+\]:\d+", on):
         raise UsageError(f"--on {on!r}: give local, inline, or a scheduler's address like tcp://127.0.0.1:8786")
+    if on == "local":
+        check_can_spawn()
     from quark_bench.execute.on_dask import OnDask
 
     count = workers or min(MOST_WORKERS, cores())
@@ -166,6 +171,20 @@ def open_executor(on: str, workers: int | None, plan: Plan, pipeline: Pipeline, 
     # A task that waits holds its thread: room for every call that can be under way at agent granularity.
     threads = min(MOST_THREADS, -(-in_flight * pipeline.width // count) + 1)
     return OnDask(on, count, threads)
+
+
+def check_can_spawn() -> None:
+    """Worker processes import the main script again: stop where that cannot work, instead of in each of them.
+
+    Raises UsageError in a script without a file; ends a worker that came here by importing an unguarded script.
+    """
+    if getattr(multiprocessing.process.current_process(), "_inheriting", False):
+        raise SystemExit(1)
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if file is not None and not Path(file).exists():
+        raise UsageError(
+            "a script from standard input cannot start worker processes: save it as a file, or use on='inline'"
+        )
 
 
 def cores() -> int:
@@ -238,6 +257,8 @@ def record_blocks(
     except KeyboardInterrupt:
         state = "interrupted"
         raise
+    except ExecutionError as error:
+        raise type(error)(f"{error}; what was finished is in {path}") from error
     finally:
         manifest.update(measured(manifest, state, count_trials(store.read_table(path, "records"), plan.planned)))
         store.write_manifest(path, manifest)

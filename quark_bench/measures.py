@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -106,8 +107,11 @@ def unit_of(name: str) -> Unit:
 
 
 def _measure(name: str, found: Interval) -> Measure:
+    """None of these can be negative, and no score or share above 1, though a t interval of few values may say so."""
     unit, direction = _UNITS.get(name, (SCORE, Direction.HIGHER))
-    return Measure(name, found.value, unit, direction, found.low, found.high, found.note)
+    low = found.low if found.low is None else max(0.0, found.low)
+    high = found.high if found.high is None or unit not in (SCORE, SHARE) else min(1.0, found.high)
+    return Measure(name, found.value, unit, direction, low, high, found.note)
 
 
 def _times(records: pd.DataFrame) -> Intervals:
@@ -148,9 +152,14 @@ def _throughput(records: pd.DataFrame, in_flight: int) -> Interval:
     ended = records[["session", "block"]].assign(start_s=start_s, end_s=start_s + _numbers(records, "latency_s"))
     by_block = ended.dropna().groupby(["session", "block"])
     blocks_s = [block["end_s"].to_numpy() - block["start_s"].min() for _, block in by_block]
-    found = stats.batch_means(blocks_s, in_flight)
+    found = _of_blocks(stats.batch_means(blocks_s, in_flight))
     failed = int((~_answered(records)).sum())
     return found.noted(f"{failed} failed among the completions") if failed else found
+
+
+def _of_blocks(found: Interval) -> Interval:
+    """The same, its note saying what there are too few of and how to get more."""
+    return replace(found, note=re.sub(r"(\d+) needed$", r"\1 blocks needed, add --repeats", found.note))
 
 
 def _concurrency(spans: pd.DataFrame, calls: Calls, layout: Layout) -> Intervals:
@@ -178,7 +187,7 @@ def _price(records: pd.DataFrame, usage: Sequence[Mapping[str, Any]]) -> Interva
     cpu_s, memory = (used[name].to_numpy(np.float64, na_value=np.nan) for name in ("cpu_s", "peak_memory_bytes"))
     by_block = pd.Series(cpu_s, index=used["block"]).dropna().groupby(level=0).sum()
     prompts = records.groupby("block").size().reindex(by_block.index).dropna()
-    spent = stats.ratio_of_totals(by_block[prompts.index], prompts, fewest=stats.FEWEST_WINDOWS)
+    spent = _of_blocks(stats.ratio_of_totals(by_block[prompts.index], prompts, fewest=stats.FEWEST_WINDOWS))
     known = memory[np.isfinite(memory)]
     missing = Interval(None, None, None, 0, "not measured")
     return {

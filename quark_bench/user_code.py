@@ -25,7 +25,7 @@ from typing import Any
 
 import cloudpickle
 
-from quark_bench.errors import PipelineError, describe
+from quark_bench.errors import PipelineError, QuarkBenchError, describe
 from quark_bench.pipeline import Pipeline
 from quark_bench.source_tree import SourceTree
 
@@ -260,9 +260,14 @@ def _where(error: BaseException) -> str:
     """`file, line n: Type: message` of the innermost place that is no import machinery."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}: SyntaxError: {error.msg}"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_ours(f.filename)]
     place = f"{frames[-1].filename}, line {frames[-1].lineno}: " if frames else ""
-    return place + describe(error)
+    return place + (str(error) if isinstance(error, QuarkBenchError) else describe(error))
+
+
+def _is_ours(filename: str) -> bool:
+    """Whether a frame belongs to the import machinery or to quark-bench: the fault is in neither."""
+    return "importlib" in filename or Path(filename).is_relative_to(Path(__file__).parent)
 
 
 def _pipeline_in(module: ModuleType, attribute: str) -> Pipeline:

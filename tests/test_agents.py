@@ -387,7 +387,7 @@ def test_a_profile_is_slept_and_noted_by_each_agent(assistant, monkeypatch):
     async def note(duration_s):
         slept.append(duration_s)
 
-    monkeypatch.setattr(asyncio, "sleep", note)
+    monkeypatch.setattr("quark_bench.agents.latency.sleep", note)
     pipeline = quark(latency="demo")
     _, calls = asyncio.run(results(pipeline, assistant[1], Prompt("p-1", "Is a whale a fish?")))
     expected = [draw_s(medians_s("demo")[name], calls[name].seed) for name in AGENTS]
@@ -399,7 +399,7 @@ def test_without_a_profile_nothing_sleeps(assistant, monkeypatch):
     async def refuse(duration_s):
         raise AssertionError("slept")
 
-    monkeypatch.setattr(asyncio, "sleep", refuse)
+    monkeypatch.setattr("quark_bench.agents.latency.sleep", refuse)
     pipeline, made_ready = assistant
     assert pipeline.latency_profile is None
     _, calls = asyncio.run(results(pipeline, made_ready, Prompt("p-1", "Is a whale a fish?")))

@@ -117,7 +117,7 @@ def rendered(text):
 def lines_of(*chunks, times_s, monkeypatch):
     """What a pipe shows when the chunks come back at those times."""
     clock = iter(times_s)
-    monkeypatch.setattr("quark_bench.cli.live.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("quark_bench.cli.live.monotonic", lambda: next(clock))
     console = Console(file=io.StringIO(), width=20)
     with watching(console) as watcher:
         assert isinstance(watcher, Lines)

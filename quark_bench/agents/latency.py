@@ -5,9 +5,9 @@ Lognormal, because service times are positive and skewed to the right; its media
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
+from asyncio import sleep
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -54,5 +54,5 @@ async def simulate(median_s: float, call: Call) -> None:
     """Wait as long as this call's seed says, and note it in its usage; a median of 0 does not wait."""
     if median_s > 0:
         latency_s = draw_s(median_s, call.seed)
-        await asyncio.sleep(latency_s)
+        await sleep(latency_s)
         call.usage.simulated_s += latency_s

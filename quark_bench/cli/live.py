@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
@@ -61,7 +61,7 @@ class Pace:
         paces = {arm: self._spent_s[arm] / n for arm, n in self._finished.items()}
         slowest = max(paces.values())
         left_s = sum(left * paces.get(arm, slowest) for arm, left in self._left.items())
-        return f"{_rough(left_s)} left" if left_s >= 1 else "almost done"
+        return f"{_rough(left_s)} left" if left_s >= 1 else "almost done" if self.done < self.planned else "done"
 
 
 def _rough(left_s: float) -> str:
@@ -81,14 +81,14 @@ class Display:
         self._progress.update(self._task, description=name, status="")
 
     def began(self, plan: Plan, dashboard: str | None) -> None:
-        self._pace = Pace(plan, time.monotonic())
+        self._pace = Pace(plan, monotonic())
         if dashboard:
             self._progress.console.print(f"Dask dashboard: {dashboard}", style="dim", highlight=False)
         self._progress.update(self._task, description="running", total=plan.planned, completed=0)
 
     def advanced(self, batch: Batch) -> None:
         assert self._pace is not None, "began comes first"
-        self._pace.take(batch, time.monotonic())
+        self._pace.take(batch, monotonic())
         self._progress.update(self._task, completed=self._pace.done, status=self._pace.told())
 
 
@@ -104,15 +104,15 @@ class Lines:
         self._say(f"{name} ...")
 
     def began(self, plan: Plan, dashboard: str | None) -> None:
-        self._pace = Pace(plan, time.monotonic())
-        self._told_s = time.monotonic()
+        self._pace = Pace(plan, monotonic())
+        self._told_s = monotonic()
         if dashboard:
             self._say(f"Dask dashboard: {dashboard}")
         self._say(f"running {plan.planned:,} trials")
 
     def advanced(self, batch: Batch) -> None:
         assert self._pace is not None, "began comes first"
-        now_s = time.monotonic()
+        now_s = monotonic()
         self._pace.take(batch, now_s)
         if now_s - self._told_s >= LINE_EVERY_S or self._pace.done == self._pace.planned:
             self._told_s = now_s

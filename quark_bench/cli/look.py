@@ -24,6 +24,8 @@ def graph(named: str, out: Path | None) -> int:
     if out is None:
         print(dag_text(layout))
         return 0
+    if out.suffix.lower() != ".svg":
+        raise UsageError(f"--out {out}: the drawing is an SVG; give a name that ends in .svg")
     try:
         out.write_text(dag_svg(layout), "utf-8")
     except OSError as error:

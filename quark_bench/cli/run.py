@@ -62,7 +62,7 @@ def carry_out(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, 
     people = Console(width=WIDTH, file=sys.stderr if as_json else sys.stdout)
     people.print(run_table(run.findings))
     people.print(f"Report  {report}", soft_wrap=True, highlight=False)
-    people.print(f"Look    quark-bench show {run.path.name} [PROMPT_ID]", soft_wrap=True, highlight=False)
+    people.print(f"Look    quark-bench show {run.path} [PROMPT_ID]", soft_wrap=True, highlight=False, markup=False)
     if as_json:
         print(json.dumps(summary(run), indent=1, ensure_ascii=False))
     ended = run.manifest["conservation"]

@@ -16,8 +16,9 @@ import cloudpickle
 from distributed import Client, as_completed
 
 from quark_bench.dataset import Prompt
-from quark_bench.errors import ClusterError, ExecutionError, describe
+from quark_bench.errors import ExecutionError, describe
 from quark_bench.execute import PromptRow, Setting, Work
+from quark_bench.execute.cluster import loss_of
 from quark_bench.execute.graph import prompt_graph
 from quark_bench.execute.outcome import Outcome, conclude
 from quark_bench.execute.process import PipelineMissingError, this_process
@@ -134,10 +135,7 @@ class AgentGraphs:
         """Add what an end of the graph brought back. Raises what befell it."""
         trial.ends -= 1
         if future.status != "finished":
-            error = result if isinstance(result, BaseException) else future.exception()
-            if getattr(error, "reason", None) == "scheduler-connection-lost" or future.status == "cancelled":
-                raise ClusterError("the scheduler was lost while the run was under way") from error
-            raise ExecutionError(f"agents of prompt {trial.row[0]!r} were lost: {describe(error)}" if error else "lost")
+            raise loss_of(future, result, f"prompt {trial.row[0]}")
         if result == MISSING:
             trial.lacking = True
             return

@@ -13,12 +13,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, Future, KilledWorker, LocalCluster
 from distributed.system import MEMORY_LIMIT
 
-from quark_bench.errors import ClusterError, describe
+from quark_bench.errors import ClusterError, ExecutionError, describe
 
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
@@ -28,6 +29,7 @@ CONNECT_S = 10.0
 
 SETTINGS = {
     "distributed.worker.profile.enabled": False,  # walks every thread's stack each 10 ms, on the worker's loop
+    "distributed.scheduler.allowed-failures": 0,  # a task that lost its worker is not tried on three more of them
     "distributed.scheduler.work-stealing": False,  # chunks are handed to workers by us, evenly
     "distributed.admin.system-monitor.gil.enabled": False,
     "optimization.fuse.delayed": False,  # breaks async agents, annotations and computing a list
@@ -70,7 +72,9 @@ def _local(workers: int, threads: int) -> Iterator[LocalCluster]:
             )
     except (OSError, RuntimeError, TimeoutError) as error:
         raise ClusterError(
-            f"no local Dask cluster could be started: {describe(error, 300)}; try --workers 1, or --on inline"
+            f"no local Dask cluster could be started ({describe(error, 300)}); in a script of your own put the call "
+            "of bench under `if __name__ == '__main__':`, because worker processes import the script; "
+            "else try fewer workers, or inline"
         ) from error
     try:
         yield cluster
@@ -121,3 +125,15 @@ def _client(address: LocalCluster | str, on: str) -> Iterator[Client]:
         raise ClusterError(f"--on {on}: the scheduler has no workers; start one with `dask worker {on}`") from error
     finally:
         client.close(timeout=5)
+
+
+def loss_of(future: Future, result: Any, prompts: str) -> ExecutionError:
+    """What befell a task that did not finish, told by the prompts that it was for."""
+    error = result if isinstance(result, BaseException) else future.exception()
+    if getattr(error, "reason", None) == "scheduler-connection-lost" or future.status == "cancelled":
+        return ClusterError("the scheduler was lost while the run was under way")
+    if isinstance(error, KilledWorker):
+        return ExecutionError(
+            f"a worker process died while it had {prompts}: an agent crashed it, it ran out of memory, or it was killed"
+        )
+    return ExecutionError(f"a task for {prompts} was lost: {describe(error, 500) if error else future.status}")

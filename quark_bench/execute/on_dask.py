@@ -25,7 +25,7 @@ from distributed import Client, Future, as_completed, secede
 from quark_bench.errors import ClusterError, ExecutionError, describe
 from quark_bench.execute import Consumption, Setting, Work, job_of
 from quark_bench.execute.agent_graphs import AgentGraphs
-from quark_bench.execute.cluster import Connection, open_cluster
+from quark_bench.execute.cluster import Connection, loss_of, open_cluster
 from quark_bench.execute.process import PipelineMissingError, read_consumption, this_process
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Chunk, Granularity, Strategy
@@ -201,7 +201,7 @@ class OnDask:
             address, chunk = under_way.pop(future)
             prompts[address] -= len(chunk)
             chunks[address] -= 1
-            outcome = read_result(future, result)
+            outcome = read_result(future, result, _told(work, chunk))
             future.release()
             if outcome is None:
                 self._load_everywhere()
@@ -222,13 +222,10 @@ class OnDask:
         return dataclasses.replace(batch, clock_offset_s=self._offsets.get(worker, 0.0))
 
 
-def read_result(future: Future, result: Any) -> Batch | None:
+def read_result(future: Future, result: Any, prompts: str) -> Batch | None:
     """The batch of a finished chunk; None where its worker lacked the pipeline. Raises what befell it."""
     if future.status != "finished":
-        error = result if isinstance(result, BaseException) else future.exception()
-        if getattr(error, "reason", None) == "scheduler-connection-lost" or future.status == "cancelled":
-            raise ClusterError("the scheduler was lost while the run was under way") from error
-        raise ExecutionError(f"a chunk was lost: {describe(error)}" if error else "a chunk was lost")
+        raise loss_of(future, result, prompts)
     if result == MISSING:
         return None
     outcome = pickle.loads(result)
@@ -236,6 +233,11 @@ def read_result(future: Future, result: Any) -> Batch | None:
         raise ExecutionError(f"a worker could not carry out its chunk: {outcome}")
     assert isinstance(outcome, Batch), "a chunk returns its batch"
     return outcome
+
+
+def _told(work: Work, chunk: Chunk) -> str:
+    first, last = (work.rows(position, position + 1)[0][0] for position in (chunk.start, chunk.stop - 1))
+    return f"prompt {first}" if first == last else f"prompts {first} to {last}"
 
 
 # -- what runs on the workers

@@ -17,14 +17,13 @@ from quark_bench.compare import Comparison, Ratio
 from quark_bench.report import figures, sentences
 from quark_bench.report.cells import SPEED, grid, interval, score_rows
 from quark_bench.report.dag import dag_svg
+from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings
-from quark_bench.report.waterfall import Lane, lanes, text_of, typical_trial
+from quark_bench.report.waterfall import Lane, lanes, typical_trial
 from quark_bench.units import COUNT, RATIO, SCORE, SECONDS, SHARE, Unit
 
 MOST_FAILURES = 20
 """Kinds of failure that are listed; the page says how many more there are."""
-NAMED_PROMPTS = 3
-LONGEST_ERROR = 400
 
 AGENT_COLUMNS: tuple[tuple[str, str, Unit], ...] = (
     ("calls", "calls", COUNT),
@@ -59,7 +58,7 @@ def render(findings: Findings) -> str:
         dag=Markup(dag_svg(findings.layout)),  # noqa: S704 - names are escaped there
         example=_example(findings),
         agents=_agent_grids(findings),
-        failures=_failures(findings),
+        failures=kinds_of_failure(findings, MOST_FAILURES),
         facts=_facts(findings.manifest),
         tiles=_tiles(findings),
         prompt_text=lambda prompt_id: _prompt_text(findings, prompt_id),
@@ -112,26 +111,6 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Trials that ended alike: the agent at fault, its error, and the first prompts it struck."""
-
-    agent: str
-    error: str
-    status: str
-    trials: int
-    arms: tuple[str, ...]
-    prompts: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Failures:
-    """The most frequent kinds of failure, and how many further kinds there are."""
-
-    listed: tuple[Failure, ...]
-    unlisted: int
-
-
-@dataclass(frozen=True, slots=True)
 class Example:
     """The prompt of the waterfall, with its record in each arm."""
 
@@ -151,8 +130,10 @@ def _tiles(findings: Findings) -> list[Tile]:
     tiles.append(Tile("answered", f"{COUNT.format(answered)} of {COUNT.format(ended['planned'])}", "trials", tone))
     if findings.slos:
         met = sum(result.met is True for result in findings.slos)
-        tone = "bad" if any(result.met is False for result in findings.slos) else "good"
-        tiles.append(Tile("objectives met", f"{met} of {len(findings.slos)}", "service levels", tone))
+        missed = any(result.given and result.met is False for result in findings.slos)
+        tone = "bad" if missed else "good" if met == len(findings.slos) else ""
+        wanted = "objectives met" if any(result.given for result in findings.slos) else "default targets met"
+        tiles.append(Tile(wanted, f"{met} of {len(findings.slos)}", "service levels", tone))
     return tiles
 
 
@@ -257,26 +238,6 @@ def _score_differences(findings: Findings) -> list[ScoreDifference]:
     ]
 
 
-def _failures(findings: Findings) -> Failures:
-    struck = findings.records[findings.records["status"] != "ok"]
-    causes = struck.assign(**{name: struck[name].map(text_of) for name in ("error_agent", "error")})
-    kinds = [_failure(findings, cause, trials) for cause, trials in causes.groupby(["status", "error_agent", "error"])]
-    kinds.sort(key=lambda kind: (-kind.trials, kind.agent, kind.error))
-    return Failures(tuple(kinds[:MOST_FAILURES]), max(0, len(kinds) - MOST_FAILURES))
-
-
-def _failure(findings: Findings, cause: tuple[Any, ...], trials: pd.DataFrame) -> Failure:
-    status, agent, error = cause
-    return Failure(
-        agent=agent or "unknown",
-        error=_shortened(error or "no error was recorded"),
-        status=status,
-        trials=len(trials),
-        arms=tuple(arm for arm in findings.arms if (trials["arm"] == arm).any()),
-        prompts=tuple(dict.fromkeys(trials["prompt_id"].astype(str)))[:NAMED_PROMPTS],
-    )
-
-
 def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the run was made of and where, label by label."""
     data, pipeline, cluster = manifest["dataset"], manifest["pipeline"], manifest["cluster"]
@@ -296,7 +257,3 @@ def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     }
     known = ((label, str(value)) for label, value in (own | dict(manifest["provenance"])).items())
     return [(label, value) for label, value in known if value not in ("", "None")]
-
-
-def _shortened(error: str) -> str:
-    return error if len(error) <= LONGEST_ERROR else f"{error[:LONGEST_ERROR]} … ({len(error):,} characters)"

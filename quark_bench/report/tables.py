@@ -17,6 +17,7 @@ from rich.text import Text
 from quark_bench.errors import UsageError
 from quark_bench.report import sentences
 from quark_bench.report.cells import SPEED, Cell, Grid, Row, grid, score_rows
+from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings, titled
 from quark_bench.report.sentences import plain
 from quark_bench.report.waterfall import Bar, Lane, lanes
@@ -33,6 +34,10 @@ NAME_WIDTH = 24
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 STATE_STYLES = {"ok": "green", "complete": "green", "met": "green", "failed": "red", "missed": "bold red"}
 
+LISTED_FAILURES = 3
+"""Kinds of failure that the terminal lists; the report has more."""
+LEGEND = "█ on the critical path, ▒ beside it"
+
 
 def run_table(findings: Findings) -> Group:
     """The run's last word: arms side by side, comparisons, attribution, SLOs, granularity, equal answers."""
@@ -43,6 +48,7 @@ def run_table(findings: Findings) -> Group:
         *_paragraph(Text(f"{_mark(number)} {plain(note)}", style="dim") for number, note in enumerate(whole.notes, 1)),
         *_paragraph(_comparison_lines(findings)),
         *_paragraph(_slo_lines(findings)),
+        *_paragraph(_failure_lines(findings)),
         *_paragraph(_condition_lines(findings)),
     )
 
@@ -50,11 +56,15 @@ def run_table(findings: Findings) -> Group:
 def run_summary(manifest: Mapping[str, Any]) -> Group:
     """One run in a few lines: what ran, how its trials ended, how long it took."""
     data, pipeline = manifest["dataset"], manifest["pipeline"]
+    model = f", model {pipeline['model']}" if pipeline["model"] else ""
     lines = (
         ("run", f"{manifest['run_id']}, {manifest['state']}"),
         ("started", f"{manifest['started']}, took {sentences.duration(manifest)}"),
         ("data set", f"{data['name']}, {sentences.plural(data['prompts'], 'prompt')}"),
-        ("pipeline", titled(manifest, f"{pipeline['name']}, model {pipeline['model']}")),
+        (
+            "pipeline",
+            titled(manifest, pipeline["name"] + model),
+        ),
         ("arms", ", ".join(arm["name"] for arm in manifest["arms"])),
         ("outcome", sentences.outcome(manifest)),
     )
@@ -102,6 +112,7 @@ def record_view(findings: Findings, prompt_id: str) -> Group:
         Text(findings.titled(f"Prompt {plain(prompt_id)}"), style="bold"),
         *(_labelled(label, value) for label, value in about),
         *(part for lane in shown for part in _lane_lines(lane, longest_s)),
+        Text(LEGEND, style="dim"),
     )
 
 
@@ -156,8 +167,18 @@ def _comparison_lines(findings: Findings) -> Iterator[Text]:
 def _slo_lines(findings: Findings) -> Iterator[Text]:
     for result in findings.slos:
         verdict = sentences.verdict(result)
-        line = Text("SLO ").append(_state(verdict))
+        line = Text("SLO " if result.given else "Target ").append(_state(verdict))
         yield line.append(f"  {plain(result.slo.text)}  ({sentences.slo_value(findings, result)})")
+
+
+def _failure_lines(findings: Findings) -> Iterator[Text]:
+    """The most frequent kinds of failure, each with prompts to look at."""
+    found = kinds_of_failure(findings, LISTED_FAILURES)
+    for each in found.listed:
+        struck = f"{sentences.plural(each.trials, 'trial')}, as {', '.join(each.prompts)}"
+        yield _text(f"{each.status}: {each.agent}: {each.error} ({struck})")
+    if found.unlisted:
+        yield _text(f"and {sentences.plural(found.unlisted, 'more kind')} of failure: see the report")
 
 
 def _condition_lines(findings: Findings) -> Iterator[Text]:

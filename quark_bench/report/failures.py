@@ -1,0 +1,59 @@
+"""Failures: trials that ended alike, for the page and the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from quark_bench.report.findings import Findings
+from quark_bench.report.waterfall import text_of
+
+NAMED_PROMPTS = 3
+LONGEST_ERROR = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Trials that ended alike: the agent at fault, its error, and the first prompts it struck."""
+
+    agent: str
+    error: str
+    status: str
+    trials: int
+    arms: tuple[str, ...]
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """The most frequent kinds of failure, and how many further kinds there are."""
+
+    listed: tuple[Failure, ...]
+    unlisted: int
+
+
+def kinds_of_failure(findings: Findings, most: int) -> Failures:
+    """What went wrong, by agent and error, the `most` frequent kinds first."""
+    struck = findings.records[findings.records["status"] != "ok"]
+    causes = struck.assign(**{name: struck[name].map(text_of) for name in ("error_agent", "error")})
+    kinds = [_failure(findings, cause, trials) for cause, trials in causes.groupby(["status", "error_agent", "error"])]
+    kinds.sort(key=lambda kind: (-kind.trials, kind.agent, kind.error))
+    return Failures(tuple(kinds[:most]), max(0, len(kinds) - most))
+
+
+def _failure(findings: Findings, cause: tuple[Any, ...], trials: pd.DataFrame) -> Failure:
+    status, agent, error = cause
+    return Failure(
+        agent=agent or "unknown",
+        error=_shortened(error or "no error was recorded"),
+        status=status,
+        trials=len(trials),
+        arms=tuple(arm for arm in findings.arms if (trials["arm"] == arm).any()),
+        prompts=tuple(dict.fromkeys(trials["prompt_id"].astype(str)))[:NAMED_PROMPTS],
+    )
+
+
+def _shortened(error: str) -> str:
+    return error if len(error) <= LONGEST_ERROR else f"{error[:LONGEST_ERROR]} … ({len(error):,} characters)"
