@@ -92,7 +92,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     main, shipments = resolve_pipelines(pipeline, plan)
     work = _work(dataset, plan, shipments)
     opening = open_executor(on, workers, plan, main, granularity)
-    watcher.stage("starting workers" if on == "local" else f"connecting to {on}")
+    watcher.stage({"local": "starting workers", "inline": "starting"}.get(on, f"connecting to {on}"))
     with opening as executor:
         watcher.stage("loading agents")
         executor.prepare(work)

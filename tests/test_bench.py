@@ -80,7 +80,7 @@ def test_a_pipeline_that_is_nowhere_is_told(tmp_path):
 def test_a_run_tells_its_watcher_how_it_gets_on(inline, run_with):
     listener = Listener()
     run_with(inline, 5, echoing, repeats=2, watcher=listener)
-    assert listener.stages == ["starting workers", "loading agents", "warming up", "scoring and weighing"]
+    assert listener.stages == ["starting", "loading agents", "warming up", "scoring and weighing"]
     assert [plan.planned for plan in listener.plans] == [listener.trials] == [3 * 5 * 2]
 
 

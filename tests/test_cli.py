@@ -115,7 +115,7 @@ def refused(folder, *arguments, code=2, timeout_s=60):
     assert told.code == code, told.err
     assert told.out == ""
     assert message.startswith("quark-bench: ")
-    assert set(stages) <= {"starting workers ..."}, "nothing was run"
+    assert all(stage.startswith(("starting", "connecting")) for stage in stages), "nothing was run"
     assert sorted(folder.rglob("*")) == before
     return message
 
@@ -134,11 +134,11 @@ def test_the_first_command_ends_with_a_table_and_the_reports_path(quickstart):
     folder, told = quickstart
     assert told.code == 0, told.err
     assert told.out.startswith("quark over quickstart.jsonl, 6 prompts\n")
-    for row in ("latency, median", "throughput", "concurrent agents", "parallel rate", "SLO met", "Answers: "):
+    for row in ("latency, median", "throughput", "concurrent agents", "parallel rate", "Target met", "Answers: "):
         assert row in told.out
     report, look = told.out.splitlines()[-2:]
     assert (folder / report.removeprefix("Report").strip()).is_file()
-    assert look == f"Look    quark-bench show {only_run(folder).name} [PROMPT_ID]"
+    assert look == f"Look    quark-bench show reports/{only_run(folder).name} [PROMPT_ID]"
 
 
 def test_no_line_of_the_table_is_wider_than_80_columns(quickstart):
@@ -153,7 +153,7 @@ def test_progress_goes_to_stderr_and_the_table_to_stdout(quickstart):
 
 
 def test_the_default_targets_never_decide_the_exit_code(quickstart):
-    assert "SLO missed" in quickstart[1].out
+    assert "Target missed" in quickstart[1].out
     assert quickstart[1].code == 0
 
 

@@ -69,11 +69,11 @@ def test_a_long_time_left_is_told_in_minutes():
     assert pace.told().endswith(f", {399 * 6 / 60:.0f} min left")
 
 
-def test_a_run_without_a_trial_left_is_almost_done():
+def test_a_run_without_a_trial_left_is_done():
     pace = Pace(PLAN, 0.0)
     pace.take(chunk("sync", 200), 20.0)
     pace.take(chunk("async", 200), 22.0)
-    assert pace.told().endswith(", almost done")
+    assert pace.told().endswith(", 0 failed, done")
 
 
 def test_a_chunk_that_comes_back_at_once_breaks_no_rate():
@@ -142,7 +142,7 @@ def test_a_pipe_is_told_now_and_then_and_at_the_end(monkeypatch):
     chunks = [chunk("sync", 100), chunk("sync", 100), chunk("async", 100), chunk("async", 100)]
     told = lines_of(*chunks, times_s=[0.0, 0.0, 1.0, 6.0, 7.0, 8.0], monkeypatch=monkeypatch)
     assert [line.split()[0] for line in told[3:]] == ["200/400", "400/400"]
-    assert told[-1].endswith("almost done")
+    assert told[-1].endswith(", done")
 
 
 def test_a_terminal_gets_a_bar_that_leaves_nothing_behind():

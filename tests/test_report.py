@@ -283,7 +283,7 @@ def test_the_run_table_says_what_the_findings_hold(findings):
     assert "async vs sync: " in text
     assert "2 pairs lost" in text
     assert "x branches x" in text
-    assert "SLO met mean_latency_s<2" in text
+    assert "Target met mean_latency_s<2" in text
     assert "SLO missed sync.p95_latency_s<200ms" in text
     assert "Granularity chunk: a hop costs 10 ms" in text
     assert "192 trials: 186 ok, 6 failed" in text
