@@ -8,21 +8,21 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from quark_bench import store
 from quark_bench.dataset import Dataset
-from quark_bench.errors import ConservationError, ExecutionError, UsageError
+from quark_bench.errors import ConservationError, ExecutionError, RunInterrupted, UsageError
 from quark_bench.execute import Consumption, Executor, Setting, Work
-from quark_bench.execute.decide import Calibration, choose_granularity, chunk_size, least_chunk
+from quark_bench.layout import Layout, lay_out
 from quark_bench.manifest import Manifest, count_trials, first_manifest, measured
 from quark_bench.measures import measure_names
 from quark_bench.pipeline import Pipeline, Shipment
-from quark_bench.plan import BUILT_IN_ARMS, Arm, Block, Granularity, Plan, Strategy, built_in_arm, make_plan
+from quark_bench.plan import BUILT_IN_ARMS, Arm, Block, Granularity, Plan, built_in_arm, make_plan
 from quark_bench.record import Batch
+from quark_bench.resume import continued, layout_of
 from quark_bench.run import Run, measures_as_data
 from quark_bench.scoring import Scorer, default_scorers, score_records, scorers_named
 from quark_bench.slo import parse_slo, require_known
@@ -43,6 +43,10 @@ class Watcher(Protocol):
         """The first measured block is about to start."""
         ...
 
+    def finished_before(self, arm: str, trials: int) -> None:
+        """An earlier session of the run finished so many trials of an arm."""
+        ...
+
     def advanced(self, batch: Batch) -> None:
         """A chunk has come back."""
         ...
@@ -53,6 +57,7 @@ class Silent:
 
     def stage(self, name: str) -> None: ...
     def began(self, plan: Plan, dashboard: str | None) -> None: ...
+    def finished_before(self, arm: str, trials: int) -> None: ...
     def advanced(self, batch: Batch) -> None: ...
 
 
@@ -71,6 +76,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     scores: Sequence[str] | None = None,
     slos: Sequence[str] = (),
     out: str | Path = "reports",
+    resume: str | Path | None = None,
     watcher: Watcher | None = None,
     command: str | None = None,
 ) -> Run:
@@ -79,7 +85,8 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     `pipeline` is a Pipeline, `quark`, `FILE.py:NAME` or `package.module:NAME`. `arms` are names of built-in
     arms or Arm objects; None means sync, parallel, async. `on` is `local`, `inline` or a scheduler's address.
     `workers` None means the cores, at most 4. `granularity` is auto, agent or chunk. `warmup` None means
-    max(8, in flight) trials an arm. `scores` None means all that fit where the data set has references.
+    max(8, in flight) trials an arm. `scores` None means all that fit where the data set has references. `resume`
+    names an unfinished run, which is continued with the chunks that are missing.
 
     Raises UsageError for wrong options, ClusterError or ExecutionError when the run cannot start or finish.
     """
@@ -90,6 +97,11 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     require_known(map(parse_slo, slos), [arm.name for arm in plan.arms], measure_names([s.name for s in scorers]))
     store.check_out(out)
     main, shipments = resolve_pipelines(pipeline, plan)
+    manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
+    manifest |= {"command": command, "folder": str(Path.cwd()), "slos": list(slos)}
+    path = None if resume is None else store.find_run(resume, out)
+    if path is not None:
+        manifest = continued(path, manifest)
     work = _work(dataset, plan, shipments)
     opening = open_executor(on, workers, plan, main, granularity)
     watcher.stage({"local": "starting workers", "inline": "starting"}.get(on, f"connecting to {on}"))
@@ -98,32 +110,15 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
         executor.prepare(work)
         watcher.stage("warming up")
         layout = lay_out(executor, plan, main, granularity)
-        path = store.new_run(out, Path(dataset.name).stem)
-        manifest = first_manifest(path.name, dataset, main, shipments, plan, [scorer.name for scorer in scorers])
-        manifest |= {"command": command, "slos": list(slos), "granularity": layout.as_data()}
-        manifest["cluster"] = dict(executor.describe())
+        if path is None:
+            path = store.new_run(out, Path(dataset.name).stem)
+            manifest |= {"run_id": path.name, "granularity": layout.as_data(), "cluster": dict(executor.describe())}
+        else:
+            layout = layout_of(manifest)
         watcher.began(plan, executor.describe().get("dashboard"))
         record_blocks(path, manifest, plan, executor, layout, watcher)
     watcher.stage("scoring and weighing")
     return conclude(path, manifest, dataset, scorers)
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How the blocks of every arm are cut, and why."""
-
-    settings: Mapping[str, Setting]
-    choice: Granularity
-    reason: str
-
-    def as_data(self) -> dict[str, Any]:
-        return {
-            "choice": self.choice.value,
-            "reason": self.reason,
-            "chunk_size": {arm: setting.chunk_size for arm, setting in self.settings.items()},
-            "takers": {arm: setting.takers for arm, setting in self.settings.items()},
-            "least_chunk": {arm: setting.least for arm, setting in self.settings.items()},
-        }
 
 
 def resolve_pipelines(pipeline: Pipeline | str, plan: Plan) -> tuple[Pipeline, dict[str, Shipment]]:
@@ -192,55 +187,6 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def lay_out(executor: Executor, plan: Plan, pipeline: Pipeline, granularity: str) -> Layout:
-    """Warm every arm up, and cut its blocks by what the warm-up showed."""
-    first = Granularity.AGENT if granularity == "agent" else Granularity.CHUNK
-    seen = {arm.name: _warm_up(executor, plan, arm, pipeline, first) for arm in plan.arms}
-    widest = max(plan.arms, key=lambda arm: (arm.strategy is Strategy.PARALLEL, arm.in_flight))
-    if granularity == "auto":
-        chosen = choose_granularity(seen[widest.name], executor.hop_s, _declared(pipeline))
-        choice, reason = Granularity.AGENT if chosen.agent else Granularity.CHUNK, chosen.reason
-    else:
-        choice, reason = Granularity(granularity), f"asked for by --granularity {granularity}"
-    settings = {}
-    for arm in plan.arms:
-        calibration = seen[arm.name]
-        takers = executor.takers(arm.in_flight)
-        latency_s, lanes = calibration.latency_s if calibration else None, -(-arm.in_flight // takers)
-        least = least_chunk(latency_s, lanes, executor.hop_s)
-        settings[arm.name] = Setting(choice, chunk_size(latency_s, lanes), takers, least)
-    return Layout(settings, choice, reason)
-
-
-def _declared(pipeline: Pipeline) -> dict[str, str]:
-    """Agents that only the scheduler can place, and why."""
-    declared = {}
-    for agent in pipeline.agents:
-        wants = (["cpu"] if agent.cpu else []) + [f"{name}={n:g}" for name, n in agent.resources.items()]
-        if wants:
-            declared[agent.name] = ", ".join(wants)
-    return declared
-
-
-def _warm_up(
-    executor: Executor, plan: Plan, arm: Arm, pipeline: Pipeline, granularity: Granularity
-) -> Calibration | None:
-    """Trials that are recorded nowhere; None where there are none."""
-    if plan.warmup == 0:
-        return None
-    block = Block(-1, arm.name, -1, 0, plan.warmup)
-    takers = executor.takers(arm.in_flight)
-    setting = Setting(granularity, max(1, plan.warmup // (2 * takers)), takers)
-    batches = list(executor.run(block, setting))
-    latencies = [value for batch in batches for value in batch.records["latency_s"]]
-    paths = [value for batch in batches for value in batch.records["critical_path_s"]]
-    return Calibration(_median(latencies), _median(paths), pipeline.levels, len(pipeline.steps), arm.in_flight)
-
-
-def _median(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2]
-
-
 def record_blocks(
     path: Path, manifest: Manifest, plan: Plan, executor: Executor, layout: Layout, watcher: Watcher
 ) -> None:
@@ -249,25 +195,32 @@ def record_blocks(
     state = "failed"
     try:
         with store.RunWriter(path, manifest["session"], time.perf_counter()) as writer:
+            for arm, trials in writer.finished_trials.items():
+                watcher.finished_before(arm, trials)
             for block in plan.blocks:
-                for batch in metered(executor, block, layout.settings[block.arm], manifest):
+                finished = writer.finished_chunks(block.index)
+                if len(finished) == sum(1 for _ in layout.settings[block.arm].chunks(block)):
+                    continue
+                for batch in metered(executor, block, layout.settings[block.arm], finished, manifest):
                     writer.append(batch)
                     watcher.advanced(batch)
-        state = "complete"
+        state = "running"  # until it is weighed: a run killed in between is continued there
     except KeyboardInterrupt:
         state = "interrupted"
-        raise
+        raise RunInterrupted(path) from None
     except ExecutionError as error:
-        raise type(error)(f"{error}; what was finished is in {path}") from error
+        raise type(error)(f"{error}; continue with: quark-bench run --resume {path}") from error
     finally:
         manifest.update(measured(manifest, state, count_trials(store.read_table(path, "records"), plan.planned)))
         store.write_manifest(path, manifest)
 
 
-def metered(executor: Executor, block: Block, setting: Setting, manifest: Manifest) -> Iterator[Batch]:
+def metered(
+    executor: Executor, block: Block, setting: Setting, finished: Collection[int], manifest: Manifest
+) -> Iterator[Batch]:
     """The block's batches; afterwards its CPU time and peak memory stand in the manifest."""
     before = executor.consumption()
-    yield from executor.run(block, setting)
+    yield from executor.run(block, setting, finished)
     manifest["usage"].append(_usage(block, before, executor.consumption()))
 
 
@@ -284,6 +237,7 @@ def conclude(path: Path, manifest: Manifest, dataset: Dataset, scorers: Sequence
     """Score the records, keep the measures, and check that no trial was lost. Raises ConservationError."""
     _score(path, dataset, scorers)
     run = Run(path, dataset)
+    manifest["state"] = "complete"
     manifest["measures"] = {arm: measures_as_data(found) for arm, found in run.measures.items()}
     manifest["slo_results"] = [{"text": each.slo.text, "met": each.met, "given": each.given} for each in run.slos]
     store.write_manifest(path, manifest)

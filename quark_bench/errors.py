@@ -15,6 +15,7 @@ it becomes the error of its record and never leaves the trial.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -52,6 +53,14 @@ class ClusterError(ExecutionError):
 
 class ConservationError(ExecutionError):
     """Trials were lost or counted twice: planned is not ok + degraded + failed + not run."""
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """Ctrl-C while records were being written: what was finished is in `path`, and can be continued."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"interrupted; continue with: quark-bench run --resume {path}")
+        self.path = path
 
 
 def describe(error: BaseException, limit: int = 2_000) -> str:

@@ -19,7 +19,6 @@ Manifest = dict[str, Any]
 
 
 def first_manifest(
-    run_id: str,
     dataset: Dataset,
     pipeline: Pipeline,
     shipments: Mapping[str, Shipment],
@@ -29,7 +28,6 @@ def first_manifest(
     """The manifest of a run that is about to start its first session."""
     return {
         "format": FORMAT,
-        "run_id": run_id,
         "state": "running",
         "session": 0,
         "started": _now().isoformat(timespec="seconds"),

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -199,7 +200,11 @@ class RunWriter:
         self._origin_s = origin_s
         self._held: dict[str, list[pa.Table]] = {"records": [], "spans": []}
         self._written_s = time.monotonic()
+        _drop_unpaired(path)
         self._numbers = {kind: _next_number(path / kind) for kind in self._held}
+        written = read_table(path, "records")
+        self.finished_trials = dict(Counter(written["arm"]))
+        self._finished = set(zip(written["block"], written["chunk"], strict=True))
 
     def __enter__(self) -> Self:
         return self
@@ -209,8 +214,15 @@ class RunWriter:
     ) -> None:
         self.write()
 
+    def finished_chunks(self, block: int) -> set[int]:
+        """Numbers of the chunks of a block that are written or held: each is taken in once."""
+        return {chunk for of, chunk in self._finished if of == block}
+
     def append(self, batch: Batch) -> None:
-        """Take in a chunk's rows."""
+        """Take in a chunk's rows; a chunk that is there already is dropped."""
+        if (batch.block, batch.chunk) in self._finished:
+            return
+        self._finished.add((batch.block, batch.chunk))
         shift_s = batch.clock_offset_s - self._origin_s
         place = (self._session, batch.arm, batch.repeat, batch.block, batch.chunk)
         self._held["records"].append(_table(RECORDS, batch.records, place, shift_s))
@@ -253,6 +265,16 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 def _write_part(folder: Path, table: pa.Table, number: int) -> None:
     _replace(folder / f"part-{number:06d}.parquet", lambda place: pq.write_table(table, place, compression="zstd"))
+
+
+def _drop_unpaired(path: Path) -> None:
+    """Remove what a killed writer left: files under a hidden name, and spans whose records were not written."""
+    for kind in ("records", "spans"):
+        for hidden in (path / kind).glob(".part-*"):
+            hidden.unlink(missing_ok=True)
+    for part in (path / "spans").glob("part-*.parquet"):
+        if not (path / "records" / part.name).exists():
+            part.unlink()
 
 
 def _next_number(folder: Path) -> int:

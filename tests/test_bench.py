@@ -28,10 +28,13 @@ class Listener:
     """A watcher that remembers."""
 
     def __init__(self):
-        self.stages, self.plans, self.trials = [], [], 0
+        self.stages, self.plans, self.trials, self.before = [], [], 0, {}
 
     def stage(self, name):
         self.stages.append(name)
+
+    def finished_before(self, arm, trials):
+        self.before[arm] = trials
 
     def began(self, plan, dashboard):
         self.plans.append(plan)

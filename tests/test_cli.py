@@ -307,7 +307,7 @@ def test_a_scheduler_that_does_not_answer_is_exit_4_within_half_a_minute(refusal
     assert "check the address, or use --on local" in message
 
 
-@pytest.mark.parametrize("arguments", [["run"], ["run", "x.jsonl", "--bogus"], ["nosuch"], ["run", "x", "--seed", "s"]])
+@pytest.mark.parametrize("arguments", [["run", "x.jsonl", "--bogus"], ["nosuch"], ["run", "x", "--seed", "s"]])
 def test_a_line_that_cannot_be_parsed_is_exit_2_with_the_way_to_help(tmp_path, arguments):
     told = quark_bench(tmp_path, *arguments)
     assert told.code == 2
@@ -406,6 +406,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_process(here, on, se
     assert not still_running(workers)
     assert bool(workers) == (on == "local")
     assert_can_be_looked_at(here)
+    assert err.splitlines()[-1].endswith(f"quark-bench run --resume reports/{only_run(here).name}")
 
 
 def still_running(processes):
@@ -575,3 +576,7 @@ def test_help_tells_the_exit_codes(tmp_path):
 
 def test_the_version_is_told(tmp_path):
     assert quark_bench(tmp_path, "--version").out.startswith("quark-bench ")
+
+
+def test_a_run_of_nothing_says_what_to_name(here):
+    assert "name a prompt file" in refused(here, "run")

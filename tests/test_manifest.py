@@ -33,7 +33,7 @@ def manifest():
     plan = make_plan([built_in_arm(name, 4) for name in BUILT_IN_ARMS], 40, repeats=2, seed=9, warmup=3)
     shipment = pack_pipeline(pipeline)
     dataset = Dataset.of([f"prompt {n}" for n in range(40)], "few")
-    return first_manifest("r-1", dataset, pipeline, dict.fromkeys(BUILT_IN_ARMS, shipment), plan, ["exact", "f1"])
+    return first_manifest(dataset, pipeline, dict.fromkeys(BUILT_IN_ARMS, shipment), plan, ["exact", "f1"])
 
 
 def test_a_manifest_is_the_same_after_a_trip_through_json(manifest):
@@ -41,7 +41,7 @@ def test_a_manifest_is_the_same_after_a_trip_through_json(manifest):
 
 
 def test_a_run_that_is_about_to_start_is_running_and_has_run_nothing(manifest):
-    assert (manifest["format"], manifest["run_id"], manifest["session"]) == (FORMAT, "r-1", 0)
+    assert (manifest["format"], manifest["session"]) == (FORMAT, 0)
     assert (manifest["state"], manifest["ended"], manifest["duration_s"]) == ("running", None, None)
     assert manifest["conservation"] == {"planned": 240, "ok": 0, "degraded": 0, "failed": 0, "not_run": 240}
 

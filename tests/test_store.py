@@ -59,7 +59,11 @@ def run_path(tmp_path):
 
 
 @settings(deadline=None, max_examples=40)  # it writes files
-@given(batches=st.lists(batches, max_size=4), origin_s=seconds, session=st.integers(0, 9))
+@given(
+    batches=st.lists(batches, max_size=4, unique_by=lambda each: (each.block, each.chunk)),
+    origin_s=seconds,
+    session=st.integers(0, 9),
+)
 def test_what_is_written_is_read_with_its_clocks_shifted(tmp_path_factory, batches, origin_s, session):
     path = store.new_run(tmp_path_factory.mktemp("runs"), "prompts")
     with RunWriter(path, session, origin_s) as writer:
@@ -94,7 +98,7 @@ def test_a_part_is_there_at_once_where_prompts_are_long(run_path):
 def test_a_further_session_appends(run_path):
     for session in range(3):
         with RunWriter(run_path, session, 0.0) as writer:
-            writer.append(batch())
+            writer.append(batch(chunk=session))
     assert [part.name for part in sorted((run_path / "records").iterdir())] == [
         f"part-{n:06d}.parquet" for n in range(3)
     ]

@@ -19,7 +19,6 @@ def main() -> None:
         print(f"quark-bench: {error}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
+        print("quark-bench: interrupted", file=sys.stderr)
         code = EXIT_INTERRUPTED
-    if code == EXIT_INTERRUPTED:
-        print("quark-bench: interrupted; `quark-bench ls` shows what was finished", file=sys.stderr)
     sys.exit(code)

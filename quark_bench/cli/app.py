@@ -28,7 +28,6 @@ app = typer.Typer(
     ),
 )
 
-Prompts = Annotated[Path, typer.Argument(help="Prompt file: .jsonl, .csv, .tsv or .parquet.", show_default=False)]
 PipelineName = Annotated[str, typer.Option("--pipeline", help="FILE.py:NAME, package.module:NAME, or quark.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder that holds the runs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, all text on stderr.")]
@@ -97,7 +96,9 @@ def _root(
 @app.command("run")
 def run_command(
     context: typer.Context,
-    prompts: Prompts,
+    prompts: Annotated[
+        Path | None, typer.Argument(help="Prompt file: .jsonl, .csv, .tsv or .parquet.", show_default=False)
+    ] = None,
     pipeline: PipelineName = "quark",
     arm: Annotated[
         list[str] | None,
@@ -140,6 +141,10 @@ def run_command(
         list[str] | None, typer.Option(help="An objective that decides the exit code: 'p95_latency_s<2'.")
     ] = None,
     out: Out = Path("reports"),
+    resume: Annotated[
+        str | None,
+        typer.Option(help="Continue an unfinished run, named alone: its path, id, or last.", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Run every prompt through a pipeline in every arm, and compare the arms.
@@ -150,9 +155,14 @@ def run_command(
     quark-bench run gsm8k.jsonl --field text=question --field reference=answer
     quark-bench run prompts.jsonl --arm async --slo 'async.p95_latency_s<2'
     quark-bench run prompts.jsonl --on tcp://127.0.0.1:8786 --granularity agent
+    quark-bench run --resume last
     """
     from quark_bench.cli import run
 
+    if prompts is None:
+        if resume is None:
+            raise UsageError("name a prompt file, as in: quark-bench run prompts.jsonl")
+        return call(run.arguments_of(resume, out))
     dataset = run.read_prompts(prompts, field or [], limit=limit, category=category)
     chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knowledge)
     options = {
@@ -167,6 +177,7 @@ def run_command(
         "scores": score,
         "slos": slo or [],
         "out": out,
+        "resume": resume,
         "command": context.obj,
     }
     return run.carry_out(dataset, chosen, options, as_json=as_json)

@@ -35,6 +35,11 @@ class Pace:
         self._arm = ""
         self._last_s = now_s
 
+    def skip(self, arm: str, trials: int) -> None:
+        """Count what an earlier session finished."""
+        self.done += trials
+        self._left[arm] -= trials
+
     def take(self, batch: Batch, now_s: float) -> None:
         """Count a chunk."""
         count = len(batch)
@@ -86,6 +91,10 @@ class Display:
             self._progress.console.print(f"Dask dashboard: {dashboard}", style="dim", highlight=False)
         self._progress.update(self._task, description="running", total=plan.planned, completed=0)
 
+    def finished_before(self, arm: str, trials: int) -> None:
+        assert self._pace is not None, "began comes first"
+        self._pace.skip(arm, trials)
+
     def advanced(self, batch: Batch) -> None:
         assert self._pace is not None, "began comes first"
         self._pace.take(batch, monotonic())
@@ -109,6 +118,11 @@ class Lines:
         if dashboard:
             self._say(f"Dask dashboard: {dashboard}")
         self._say(f"running {plan.planned:,} trials")
+
+    def finished_before(self, arm: str, trials: int) -> None:
+        assert self._pace is not None, "began comes first"
+        self._pace.skip(arm, trials)
+        self._say(f"{trials:,} trials of {arm} were finished before")
 
     def advanced(self, batch: Batch) -> None:
         assert self._pace is not None, "began comes first"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,12 +14,28 @@ from rich.console import Console
 
 from quark_bench.cli.live import watching
 from quark_bench.dataset import Dataset
-from quark_bench.errors import UsageError
+from quark_bench.errors import RunInterrupted, UsageError
 from quark_bench.pipeline import Pipeline
 
 EXIT_SLO_MISSED = 1
 EXIT_ALL_FAILED = 4
+EXIT_INTERRUPTED = 130
 WIDTH = 80
+
+
+def arguments_of(named: str, out: Path) -> list[str]:
+    """The arguments that continue a run: those it was begun with, from the folder it was begun in.
+
+    Raises UsageError for a run that was begun from Python.
+    """
+    from quark_bench.store import find_run, read_manifest
+
+    path = find_run(named, out).resolve()
+    manifest = read_manifest(path)
+    if not manifest["command"]:
+        raise UsageError(f"{path} was begun from Python: continue it with bench(..., resume={str(path)!r})")
+    os.chdir(manifest["folder"])
+    return [*shlex.split(manifest["command"])[1:], "--resume", str(path)]
 
 
 def read_prompts(path: Path, fields: Sequence[str], *, limit: int | None, category: str | None) -> Dataset:
@@ -56,7 +74,11 @@ def carry_out(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, 
     from quark_bench.run import summary
 
     with watching(Console(stderr=True)) as watcher:
-        run = bench(dataset, pipeline, **options, watcher=watcher)
+        try:
+            run = bench(dataset, pipeline, **options, watcher=watcher)
+        except RunInterrupted as stop:
+            print(f"quark-bench: {stop}", file=sys.stderr)
+            return EXIT_INTERRUPTED
         watcher.stage("writing the report")
         report = run.report()
     people = Console(width=WIDTH, file=sys.stderr if as_json else sys.stdout)

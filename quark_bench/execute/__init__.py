@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -59,9 +59,10 @@ class Setting:
     takers: int
     least: int = 1
 
-    def chunks(self, block: Block) -> Iterator[Chunk]:
-        """The block's chunks."""
-        return block.chunks(self.chunk_size, self.takers, self.least)
+    def chunks(self, block: Block, finished: Collection[int] = ()) -> Iterator[Chunk]:
+        """The block's chunks but for those of the given numbers."""
+        cut = block.chunks(self.chunk_size, self.takers, self.least)
+        return (chunk for chunk in cut if chunk.index not in finished)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,9 @@ class Executor(Protocol):
         """Load every pipeline and run its agents' set-up in every process that will execute it."""
         ...
 
-    def run(self, block: Block, setting: Setting) -> Iterator[Batch]:
-        """Carry out one block, with nothing beside it; batches come as chunks finish, in any order."""
+    def run(self, block: Block, setting: Setting, finished: Collection[int] = ()) -> Iterator[Batch]:
+        """Carry out one block but for its `finished` chunks, with nothing beside it; batches come as chunks end, in
+        any order."""
         ...
 
     def consumption(self) -> Consumption:

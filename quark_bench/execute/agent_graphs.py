@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,14 +17,14 @@ from distributed import Client, as_completed
 
 from quark_bench.dataset import Prompt
 from quark_bench.errors import ExecutionError, describe
-from quark_bench.execute import PromptRow, Setting, Work
+from quark_bench.execute import PromptRow, Work
 from quark_bench.execute.cluster import loss_of
 from quark_bench.execute.graph import prompt_graph
 from quark_bench.execute.outcome import Outcome, conclude
 from quark_bench.execute.process import PipelineMissingError, this_process
 from quark_bench.execute.trial import Case, clock, open_branch, run_step
 from quark_bench.pipeline import Pipeline
-from quark_bench.plan import Block
+from quark_bench.plan import Block, Chunk
 from quark_bench.record import Batch, Record, Span, columns
 
 Outcomes = dict[int, Outcome]
@@ -64,12 +64,11 @@ class AgentGraphs:
         self._resources = [step.agent.resources for step in pipeline.steps]
         self._admissions = 0
 
-    def run(self, block: Block, setting: Setting, load_everywhere: Callable[[], None]) -> Iterator[Batch]:
+    def run(self, block: Block, chunks: Sequence[Chunk], load_everywhere: Callable[[], None]) -> Iterator[Batch]:
         """Keep the arm's number of prompts under way; a batch comes when the last prompt of a chunk has ended."""
-        chunks = [(c.index, len(c)) for c in setting.chunks(block)]
-        gathering = {index: _Gathering(length) for index, length in chunks}
-        home = [index for index, length in chunks for _ in range(length)]
-        waiting = enumerate(self._work.rows(block.start, block.stop))
+        gathering = {chunk.index: _Gathering(len(chunk)) for chunk in chunks}
+        home = [chunk.index for chunk in chunks for _ in range(len(chunk))]
+        waiting = enumerate(row for chunk in chunks for row in self._work.rows(chunk.start, chunk.stop))
         under_way: dict[Any, _Admitted] = {}
         done = as_completed(loop=self._client.loop, with_results=True, raise_errors=False)
         self._admit(block, waiting, self._work.arms[block.arm].in_flight, under_way, done)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,14 +36,14 @@ class Inline:
         for shipment in work.shipments.values():
             self._process.load(shipment)
 
-    def run(self, block: Block, setting: Setting) -> Iterator[Batch]:
+    def run(self, block: Block, setting: Setting, finished: Collection[int] = ()) -> Iterator[Batch]:
         """Keep two chunks handed in and the lanes full across their border."""
         work = self._work
         assert work is not None, "prepare comes before run"
         lanes = work.arms[block.arm].in_flight
         under_way: dict[concurrent.futures.Future[Batch], int] = {}
         try:
-            for chunk in setting.chunks(block):
+            for chunk in setting.chunks(block, finished):
                 future = self._process.submit(self._process.carry_out(job_of(work, chunk, lanes)))
                 under_way[future] = len(chunk)
                 while len(under_way) > 1 and sum(under_way.values()) > lanes:

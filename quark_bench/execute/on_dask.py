@@ -13,7 +13,7 @@ import signal
 import statistics
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -78,15 +78,15 @@ class OnDask:
         self._load_everywhere()
         self._hop_s = self._measure_hop()
 
-    def run(self, block: Block, setting: Setting) -> Iterator[Batch]:
+    def run(self, block: Block, setting: Setting, finished: Collection[int] = ()) -> Iterator[Batch]:
         work = self._work
         assert work is not None, "prepare comes before run"
         arm = work.arms[block.arm]
         if setting.granularity is Granularity.AGENT and arm.strategy is not Strategy.SEQUENTIAL:
             graphs = AgentGraphs(self.client, work, self._pipelines[block.arm], self._offsets)
-            yield from graphs.run(block, setting, self._load_everywhere)
+            yield from graphs.run(block, list(setting.chunks(block, finished)), self._load_everywhere)
         else:
-            yield from self._run_chunks(work, block, setting)
+            yield from self._run_chunks(work, block, deque(setting.chunks(block, finished)))
 
     def takers(self, in_flight: int) -> int:
         return len(self._lanes(in_flight))
@@ -168,11 +168,10 @@ class OnDask:
 
     # -- chunks
 
-    def _run_chunks(self, work: Work, block: Block, setting: Setting) -> Iterator[Batch]:
+    def _run_chunks(self, work: Work, block: Block, waiting: deque[Chunk]) -> Iterator[Batch]:
         """Each worker has the chunks it needs to fill its lanes, and one more: we learn that a chunk's last
         prompt has begun only when all of them have ended."""
         lanes = self._lanes(work.arms[block.arm].in_flight)
-        waiting = deque(setting.chunks(block))
         prompts: Counter[str] = Counter()
         chunks: Counter[str] = Counter()
         under_way: dict[Future, tuple[str, Chunk]] = {}
