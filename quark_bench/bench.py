@@ -98,11 +98,11 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     store.check_out(out)
     main, shipments = resolve_pipelines(pipeline, plan)
     manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
-    manifest |= {"command": command, "folder": str(Path.cwd()), "slos": list(slos)}
+    manifest |= {"run_key": secrets.token_hex(8), "command": command, "folder": str(Path.cwd()), "slos": list(slos)}
     path = None if resume is None else store.find_run(resume, out)
     if path is not None:
         manifest = continued(path, manifest)
-    work = _work(dataset, plan, shipments)
+    work = _work(dataset, plan, shipments, manifest["run_key"])
     opening = open_executor(on, workers, plan, main, granularity)
     watcher.stage({"local": "starting workers", "inline": "starting"}.get(on, f"connecting to {on}"))
     with opening as executor:
@@ -140,9 +140,9 @@ def _resolve(pipeline: Pipeline | str) -> tuple[Pipeline, Shipment]:
     return pipeline, pack_pipeline(pipeline)
 
 
-def _work(dataset: Dataset, plan: Plan, shipments: Mapping[str, Shipment]) -> Work:
+def _work(dataset: Dataset, plan: Plan, shipments: Mapping[str, Shipment], run_key: str) -> Work:
     arms = {arm.name: arm for arm in plan.arms}
-    return Work(secrets.token_hex(8), plan.seed, [prompt.blind() for prompt in dataset], arms, shipments)
+    return Work(run_key, plan.seed, [prompt.blind() for prompt in dataset], arms, shipments)
 
 
 def open_executor(on: str, workers: int | None, plan: Plan, pipeline: Pipeline, granularity: str) -> Executor:
@@ -237,13 +237,13 @@ def conclude(path: Path, manifest: Manifest, dataset: Dataset, scorers: Sequence
     """Score the records, keep the measures, and check that no trial was lost. Raises ConservationError."""
     _score(path, dataset, scorers)
     run = Run(path, dataset)
-    manifest["state"] = "complete"
+    ended = manifest["conservation"]
+    manifest["state"] = "failed" if ended["not_run"] else "complete"
     manifest["measures"] = {arm: measures_as_data(found) for arm, found in run.measures.items()}
     manifest["slo_results"] = [{"text": each.slo.text, "met": each.met, "given": each.given} for each in run.slos]
     store.write_manifest(path, manifest)
     run.manifest = manifest
-    ended = manifest["conservation"]
-    if ended["not_run"] != 0:
+    if ended["not_run"]:
         raise ConservationError(
             f"{path.name}: {ended['planned']} trials were planned but {ended['planned'] - ended['not_run']} recorded; "
             "please report this, with the run's folder"

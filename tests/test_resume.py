@@ -24,6 +24,11 @@ def shout(prompt):
 
 
 @agent
+def keyed(prompt, call):
+    return call.idempotency_key
+
+
+@agent
 def whisper(prompt):
     return prompt.text.lower()
 
@@ -80,6 +85,15 @@ def test_a_continued_run_has_every_record_once_and_the_answers_of_one_that_was_n
     key = ["repeat", "prompt_id"]
     answers = [each.records.sort_values(key)[[*key, "answer"]].reset_index(drop=True) for each in (run, whole)]
     pd.testing.assert_frame_equal(*answers)
+
+
+def test_idempotency_keys_are_those_of_the_run_in_every_session(inline, tmp_path):
+    path, options = interrupted(inline, tmp_path, pipeline=Pipeline("keyed", [keyed]))
+    before = read_manifest(path)["run_key"]
+    run = bench(**options, resume=path)
+    assert run.manifest["run_key"] == before
+    assert run.records["answer"].nunique() == 120
+    assert bench(**options).manifest["run_key"] != before
 
 
 @pytest.mark.parametrize(

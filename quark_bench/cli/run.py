@@ -79,6 +79,9 @@ def carry_out(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, 
         except RunInterrupted as stop:
             print(f"quark-bench: {stop}", file=sys.stderr)
             return EXIT_INTERRUPTED
+        except KeyboardInterrupt:
+            print("quark-bench: interrupted; `quark-bench ls` shows what there is", file=sys.stderr)
+            return EXIT_INTERRUPTED
         watcher.stage("writing the report")
         report = run.report()
     people = Console(width=WIDTH, file=sys.stderr if as_json else sys.stdout)

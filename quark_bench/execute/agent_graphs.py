@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,14 +22,13 @@ from quark_bench.execute import PromptRow, Work
 from quark_bench.execute.cluster import loss_of
 from quark_bench.execute.graph import prompt_graph
 from quark_bench.execute.outcome import Outcome, conclude
-from quark_bench.execute.process import PipelineMissingError, this_process
+from quark_bench.execute.process import MISSING, PipelineMissingError, this_process
 from quark_bench.execute.trial import Case, clock, open_branch, run_step
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Chunk
 from quark_bench.record import Batch, Record, Span, columns
 
 Outcomes = dict[int, Outcome]
-MISSING = b""
 
 
 @dataclass(slots=True)
@@ -62,6 +62,7 @@ class AgentGraphs:
         self._offsets = offsets
         self._layout = [(step.name, step.needs) for step in pipeline.steps]
         self._resources = [step.agent.resources for step in pipeline.steps]
+        self._label = f"{work.run_key}-{secrets.token_hex(4)}"  # each arm's warm-up is block -1 of the same run
         self._admissions = 0
 
     def run(self, block: Block, chunks: Sequence[Chunk], load_everywhere: Callable[[], None]) -> Iterator[Batch]:
@@ -116,7 +117,7 @@ class AgentGraphs:
             head = pickle.dumps(
                 (work.shipments[block.arm].key, block.arm, block.repeat, work.seed, work.run_key, row), 5
             )
-            label = f"{work.run_key}-{block.index}-{self._admissions}"
+            label = f"{self._label}-{block.index}-{self._admissions}"
             graph = prompt_graph(self._layout, functools.partial(run_node, head), label, self._resources)
             trial = _Admitted(row, position, 0.0, len(graph))
             ends.extend(graph)

@@ -26,7 +26,7 @@ from quark_bench.errors import ClusterError, ExecutionError, describe
 from quark_bench.execute import Consumption, Setting, Work, job_of
 from quark_bench.execute.agent_graphs import AgentGraphs
 from quark_bench.execute.cluster import Connection, loss_of, open_cluster
-from quark_bench.execute.process import PipelineMissingError, read_consumption, this_process
+from quark_bench.execute.process import MISSING, PipelineMissingError, read_consumption, this_process
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Chunk, Granularity, Strategy
 from quark_bench.record import Batch
@@ -34,8 +34,6 @@ from quark_bench.record import Batch
 PREPARE_S = 120.0
 """Longest set-up of a worker: loading an index may take a minute."""
 HOPS_TRIED = 7
-MISSING = b""
-"""A task's result where its worker was never given the pipeline: it joined late or was restarted."""
 
 
 class OnDask:

@@ -29,6 +29,10 @@ from quark_bench.record import Batch
 T = TypeVar("T")
 
 
+MISSING = b""
+"""A task's result where its worker was never given the pipeline: the client loads it there and asks again."""
+
+
 class PipelineMissingError(LookupError):
     """This process was never given the pipeline a job names: it joined late or was restarted."""
 
