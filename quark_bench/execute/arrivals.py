@@ -57,9 +57,9 @@ def bytes_of(future: Future, result: Any) -> bytes | None:
     """The bytes that a task returned; None where it was lost with its worker. Raises what befell the run."""
     if future.status == "finished" and isinstance(result, bytes):
         return result
-    error = result if isinstance(result, BaseException) else None
+    error = result[1] if isinstance(result, tuple) else result  # an erred future comes as type, exception, traceback
     if getattr(error, "reason", None) == "scheduler-connection-lost":
         raise ClusterError("the scheduler was lost while the run was under way")
     if future.status in ("cancelled", "lost") or isinstance(error, KilledWorker):
         return None
-    raise ExecutionError(f"a task could not be carried out: {describe(error, 500) if error else future.status}")
+    raise ExecutionError(f"a task could not be carried out: {describe(error, 500)}")

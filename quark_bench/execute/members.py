@@ -85,6 +85,7 @@ class Members:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._client.unsubscribe_topic("all")
         if self._watching is not None:
             self._watching.cancel()
 
