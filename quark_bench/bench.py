@@ -114,10 +114,11 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
         layout = lay_out(executor, plan, main, granularity)
         if path is None:
             path = store.new_run(out, Path(dataset.name).stem)
-            manifest |= {"run_id": path.name, "granularity": layout.as_data(), "cluster": dict(executor.describe())}
+            manifest |= {"run_id": path.name, "granularity": layout.as_data()}
         else:
             layout = layout_of(manifest)
-        watcher.began(plan, executor.describe().get("dashboard"))
+        manifest["cluster"] = dict(executor.describe())
+        watcher.began(plan, manifest["cluster"].get("dashboard"))
         record_blocks(path, manifest, plan, executor, layout, watcher)
     watcher.stage("scoring and weighing")
     return conclude(path, manifest, dataset, scorers)

@@ -25,7 +25,7 @@ WAYS = ["inline", "dask-chunk", "dask-agent"]
 @pytest.fixture(scope="session")
 def cluster():
     """The address of a real scheduler with two worker processes, started when a test first asks for it."""
-    settings = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_logs": 30}
+    settings = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_logs": 50}
     with LocalCluster(n_workers=2, threads_per_worker=8, processes=True, **settings) as started:
         yield started.scheduler_address
 

@@ -1,4 +1,4 @@
-"""Nothing lost: workers, schedulers and clients that die, freeze, come late or fall silent. Real processes, real kills."""
+"""Nothing lost: workers, schedulers and clients that die, freeze, come late or fall silent, with real kills."""
 
 import json
 import os
@@ -58,9 +58,9 @@ def once_each(run, prompts):
 
 @each_granularity
 @pytest.mark.parametrize("how", ["exit", "crash", "kill"])
-def test_prompts_that_kill_their_process_fail_and_no_neighbour_does(how, granularity, run_with, cluster):
+def test_prompts_that_kill_their_process_fail_and_no_neighbour_does(how, granularity, run_with):
     texts = [how if n in (7, 30) else f"prompt {n}" for n in range(40)]
-    run = run_with(Way(cluster, granularity), texts, "deadly.py:pipeline", arms=["async"])
+    run = run_with(Way("local", granularity), texts, "deadly.py:pipeline", arms=["async"], workers=2)
     once_each(run, 40)
     failed = run.records[run.records["status"] == "failed"]
     assert sorted(failed["prompt_id"]) == ["p-31", "p-8"]
@@ -80,9 +80,9 @@ def test_five_of_two_hundred_prompts_exit_on_two_workers_of_our_own(tmp_path, ru
 
 
 @each_granularity
-def test_a_prompt_that_killed_its_worker_once_by_accident_is_answered(granularity, run_with, cluster, tmp_path):
+def test_a_prompt_that_killed_its_worker_once_by_accident_is_answered(granularity, run_with, tmp_path):
     texts = [f"once {tmp_path / 'mark'}" if n == 5 else f"prompt {n}" for n in range(20)]
-    run = run_with(Way(cluster, granularity), texts, "deadly.py:pipeline", arms=["async"])
+    run = run_with(Way("local", granularity), texts, "deadly.py:pipeline", arms=["async"], workers=2)
     once_each(run, 20)
     assert counted(run) == {"ok": 20}
     assert run.records.set_index("prompt_id").loc["p-6", "executions"] >= 2
@@ -98,9 +98,9 @@ def test_a_prompt_that_uses_up_its_workers_memory_fails_alone(granularity, run_w
     assert set(run.records["error"].dropna()) == {KILLED}
 
 
-def test_an_agent_that_blocks_its_event_loop_costs_its_own_record(run_with, cluster):
+def test_an_agent_that_blocks_its_event_loop_costs_its_own_record(run_with):
     texts = ["block" if n == 3 else f"prompt {n}" for n in range(12)]
-    run = run_with(Way(cluster, "chunk"), texts, "deadly.py:blocking", arms=["async"])
+    run = run_with(Way("local", "chunk"), texts, "deadly.py:blocking", arms=["async"], workers=2)
     once_each(run, 12)
     assert counted(run) == {"ok": 11, "failed": 1}
 
@@ -109,7 +109,8 @@ def test_inline_an_agent_that_blocks_the_event_loop_is_named_instead_of_waited_f
     script = tmp_path / "inline.py"
     script.write_text(
         "from quark_bench import Dataset, bench\n"
-        f"bench(Dataset.of(['block']), {f'{DEADLY}:blocking'!r}, on='inline', warmup=0, arms=['async'], out={str(tmp_path)!r})"
+        f"options = dict(on='inline', warmup=0, arms=['async'], out={str(tmp_path)!r})\n"
+        f"bench(Dataset.of(['block']), {f'{DEADLY}:blocking'!r}, **options)"
     )
     ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
     assert "agent 'blocker' blocks the event loop" in ended.stderr
@@ -155,7 +156,7 @@ def test_a_cluster_whose_workers_are_all_gone_is_told_of_in_bounded_time(tmp_pat
         killer = threading.Timer(6, lambda: [process.kill() for process in own.started[1:]])
         killer.start()
         begun_s = time.monotonic()
-        with pytest.raises(ClusterError, match="no workers for .* --resume"):
+        with pytest.raises(ClusterError, match=r"no workers for .* --resume"):
             run_with(Way(own.address, "chunk"), 2_000, "deadly.py:slowly", arms=["async"])
         assert time.monotonic() - begun_s < 60
 
@@ -170,7 +171,7 @@ def test_a_frozen_process_is_given_up_in_bounded_time(which, tmp_path, run_with,
         freezer.start()
         way = Way(own.address, "chunk")
         if which == "scheduler":
-            with pytest.raises(ClusterError, match="has not answered for .* --resume"):
+            with pytest.raises(ClusterError, match=r"has not answered for .* --resume"):
                 run_with(way, 2_000, "deadly.py:slowly", arms=["async"])
         else:
             run = run_with(way, 400, "deadly.py:slowly", arms=["async"])
@@ -182,7 +183,12 @@ def test_a_frozen_process_is_given_up_in_bounded_time(which, tmp_path, run_with,
 
 def test_a_worker_that_joins_late_takes_part_and_one_whose_set_up_fails_does_not(tmp_path, run_with):
     with dask_processes(tmp_path / "dask", 1) as own:
-        late = threading.Timer(4, lambda: [own.worker("--no-nanny"), own.worker("--no-nanny", QUARK_BENCH_TEST_UNFIT="1")])
+
+        def come_late():
+            own.worker("--no-nanny")
+            own.worker("--no-nanny", QUARK_BENCH_TEST_UNFIT="1")
+
+        late = threading.Timer(4, come_late)
         late.start()
         run = run_with(Way(own.address, "chunk"), 600, "deadly.py:demanding", arms=["async"], in_flight=4)
         late.join()
