@@ -20,7 +20,7 @@ from quark_bench.errors import UsageError
 from quark_bench.measures import agent_table, measure_arm
 from quark_bench.plan import Arm, Strategy, make_plan
 from quark_bench.report import sentences
-from quark_bench.report.cells import SPEED, grid, interval
+from quark_bench.report.cells import SPEED, grid, interval, speed_rows
 from quark_bench.report.dag import dag_svg, dag_text
 from quark_bench.report.figures import attribution_figure, latency_figure, order_figure, waterfall_figure
 from quark_bench.report.findings import Findings
@@ -377,6 +377,13 @@ def test_a_run_without_any_record_is_told(findings):
     )
     assert "This run is interrupted" in render(empty)
     assert "1 not run" in shown(run_table(empty))
+
+
+def test_goodput_stands_beside_throughput_where_something_failed():
+    labels = [[row.label for row in grid(run, speed_rows(run)).rows] for run in (made(), made(failing=(3, 40)))]
+    assert "goodput" not in labels[0]
+    assert labels[1].index("goodput") == labels[1].index("throughput") + 1
+    assert not any("degraded" in each for each in labels)
 
 
 NOTHING = {"planned": 0, "ok": 0, "degraded": 0, "failed": 0, "not_run": 0}

@@ -140,6 +140,10 @@ def run_command(
     slo: Annotated[
         list[str] | None, typer.Option(help="An objective that decides the exit code: 'p95_latency_s<2'.")
     ] = None,
+    chaos: Annotated[
+        list[str] | None,
+        typer.Option(help="Faults to inject: 'AGENT: error=SHARE, delay=DURATION@SHARE'; * is every other agent."),
+    ] = None,
     out: Out = Path("reports"),
     resume: Annotated[
         str | None,
@@ -176,6 +180,7 @@ def run_command(
         "seed": seed,
         "scores": score,
         "slos": slo or [],
+        "chaos": chaos or [],
         "out": out,
         "resume": resume,
         "command": context.obj,

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from quark_bench.compare import Comparison, Ratio
 from quark_bench.report import figures, sentences
-from quark_bench.report.cells import SPEED, grid, interval, score_rows
+from quark_bench.report.cells import grid, interval, score_rows, speed_rows
 from quark_bench.report.dag import dag_svg
 from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings
@@ -51,7 +51,7 @@ def render(findings: Findings) -> str:
         findings=findings,
         say=sentences,
         colours=figures.COLOURS,
-        speed=grid(findings, SPEED),
+        speed=grid(findings, speed_rows(findings)),
         scores=grid(findings, score_rows(findings)),
         score_differences=_score_differences(findings),
         figures=_figures(findings),

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from quark_bench.errors import UsageError
 from quark_bench.report import sentences
-from quark_bench.report.cells import SPEED, Cell, Grid, Row, grid, score_rows
+from quark_bench.report.cells import Cell, Grid, Row, grid, score_rows, speed_rows
 from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings, titled
 from quark_bench.report.sentences import plain
@@ -41,7 +41,7 @@ LEGEND = "█ on the critical path, ▒ beside it"
 
 def run_table(findings: Findings) -> Group:
     """The run's last word: arms side by side, comparisons, attribution, SLOs, granularity, equal answers."""
-    whole = grid(findings, (*SPEED, *score_rows(findings)))
+    whole = grid(findings, (*speed_rows(findings), *score_rows(findings)))
     return Group(
         Text(findings.titled(_title(findings.manifest)), style="bold"),
         *(_arm_table(part) for part in _split(whole)),
