@@ -259,7 +259,7 @@ def conclude(path: Path, manifest: Manifest, dataset: Dataset, scorers: Sequence
     manifest["measures"] = {arm: measures_as_data(found) for arm, found in run.measures.items()}
     manifest["slo_results"] = [{"text": each.slo.text, "met": each.met, "given": each.given} for each in run.slos]
     store.write_manifest(path, manifest)
-    run.manifest = manifest
+    run.manifest = store.read_manifest(path)  # as it is kept: without secrets
     if ended["not_run"]:
         raise ConservationError(
             f"{path.name}: {ended['planned']} trials were planned but {ended['planned'] - ended['not_run']} recorded; "
