@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from quark_bench import store
+from quark_bench.chaos import Chaos, ChaoticShipment, parse_chaos
 from quark_bench.dataset import Dataset
 from quark_bench.errors import ConservationError, ExecutionError, RunInterrupted, UsageError
 from quark_bench.execute import Consumption, Executor, Setting, Work
@@ -77,6 +78,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     seed: int = 0,
     scores: Sequence[str] | None = None,
     slos: Sequence[str] = (),
+    chaos: str | Sequence[str] = (),
     out: str | Path = "reports",
     resume: str | Path | None = None,
     watcher: Watcher | None = None,
@@ -87,8 +89,9 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     `pipeline` is a Pipeline, `quark`, `FILE.py:NAME` or `package.module:NAME`. `arms` are names of built-in
     arms or Arm objects; None means sync, parallel, async. `on` is `local`, `inline` or a scheduler's address.
     `workers` None means the cores, at most 4. `granularity` is auto, agent or chunk. `warmup` None means
-    max(8, in flight) trials an arm. `scores` None means all that fit where the data set has references. `resume`
-    names an unfinished run, which is continued with the chunks that are missing.
+    max(8, in flight) trials an arm. `scores` None means all that fit where the data set has references. `chaos`
+    injects faults at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `resume` names an unfinished run, which is
+    continued with the chunks that are missing.
 
     Raises UsageError for wrong options, ClusterError or ExecutionError when the run cannot start or finish.
     """
@@ -99,12 +102,14 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     require_known(map(parse_slo, slos), [arm.name for arm in plan.arms], measure_names([s.name for s in scorers]))
     store.check_out(out)
     main, shipments = resolve_pipelines(pipeline, plan)
+    disturbed = chosen_chaos(chaos, main, plan)
     manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
     manifest |= {"run_key": secrets.token_hex(8), "command": command, "folder": str(Path.cwd()), "slos": list(slos)}
+    manifest |= {"chaos": disturbed and str(disturbed)}
     path = None if resume is None else store.find_run(resume, out)
     if path is not None:
         manifest = continued(path, manifest)
-    work = _work(dataset, plan, shipments, manifest["run_key"])
+    work = _work(dataset, plan, _disturb(shipments, disturbed), manifest["run_key"])
     opening = open_executor(on, workers, plan, main, granularity)
     watcher.stage({"local": "starting workers", "inline": "starting"}.get(on, f"connecting to {on}"))
     with opening as executor:
@@ -141,6 +146,18 @@ def _resolve(pipeline: Pipeline | str) -> tuple[Pipeline, Shipment]:
 
         pipeline = quark()
     return pipeline, pack_pipeline(pipeline)
+
+
+def chosen_chaos(texts: str | Sequence[str], main: Pipeline, plan: Plan) -> Chaos | None:
+    """The faults to inject. Raises UsageError for what cannot be read and for agents that no arm has."""
+    chaos = parse_chaos([texts] if isinstance(texts, str) else texts)
+    if chaos is not None:
+        chaos.require_agents([agent.name for arm in plan.arms for agent in (arm.pipeline or main).agents])
+    return chaos
+
+
+def _disturb(shipments: Mapping[str, Shipment], chaos: Chaos | None) -> Mapping[str, Shipment]:
+    return shipments if chaos is None else {arm: ChaoticShipment(each, chaos) for arm, each in shipments.items()}
 
 
 def _work(dataset: Dataset, plan: Plan, shipments: Mapping[str, Shipment], run_key: str) -> Work:
@@ -264,7 +281,7 @@ def conclude(path: Path, manifest: Manifest, dataset: Dataset, scorers: Sequence
     manifest["measures"] = {arm: measures_as_data(found) for arm, found in run.measures.items()}
     manifest["slo_results"] = [{"text": each.slo.text, "met": each.met, "given": each.given} for each in run.slos]
     store.write_manifest(path, manifest)
-    run.manifest = manifest
+    run.manifest = store.read_manifest(path)  # as it is kept: without secrets
     if ended["not_run"]:
         raise ConservationError(
             f"{path.name}: {ended['planned']} trials were planned but {ended['planned'] - ended['not_run']} recorded; "

@@ -18,6 +18,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from quark_bench.redact import redact_start
+
 
 class QuarkBenchError(Exception):
     """Base of all errors that are addressed to a person."""
@@ -64,10 +66,10 @@ class RunInterrupted(KeyboardInterrupt):
 
 
 def describe(error: BaseException, limit: int = 2_000) -> str:
-    """`Type: message` of an exception, at most `limit` characters, even where its `str` raises."""
+    """`Type: message` of an exception without secrets, at most `limit` characters, even where its `str` raises."""
     try:
         message = str(error)
     except Exception:  # noqa: BLE001 - a user's __str__ may raise anything
         message = "(its message could not be made)"
     name = type(error).__name__
-    return (f"{name}: {message}" if message else name)[:limit]
+    return redact_start(f"{name}: {message}" if message else name, limit)

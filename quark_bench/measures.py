@@ -34,6 +34,7 @@ _UNITS: dict[str, tuple[Unit, Direction]] = {
     "parallel_efficiency": (SHARE, Direction.HIGHER),
     "orchestration_overhead_s": (SECONDS, Direction.LOWER),
     "throughput_per_s": (PER_SECOND, Direction.HIGHER),
+    "goodput_per_s": (PER_SECOND, Direction.HIGHER),
     "concurrent_agents": (COUNT, Direction.HIGHER),
     "concurrent_agents_mean": (COUNT, Direction.HIGHER),
     "agents_under_way_mean": (COUNT, Direction.NEITHER),
@@ -92,7 +93,7 @@ def measure_arm(
     found = {
         **_times(records),
         **_efficiency(records),
-        "throughput_per_s": _throughput(records, in_flight),
+        **_rates(records, in_flight),
         **_concurrency(spans, calls, layout),
         **_price(records, usage),
         **_outcomes(records, spans),
@@ -146,15 +147,21 @@ def _efficiency(records: pd.DataFrame) -> Intervals:
     }
 
 
-def _throughput(records: pd.DataFrame, in_flight: int) -> Interval:
-    """Failed records are completions too: how many there are stands in the note."""
+def _rates(records: pd.DataFrame, in_flight: int) -> Intervals:
+    """Completions a second, failed ones too as the note says, and the answered ones among them in the same windows."""
     start_s = _numbers(records, "start_s")
-    ended = records[["session", "block"]].assign(start_s=start_s, end_s=start_s + _numbers(records, "latency_s"))
-    by_block = ended.dropna().groupby(["session", "block"])
-    blocks_s = [block["end_s"].to_numpy() - block["start_s"].min() for _, block in by_block]
-    found = _of_blocks(stats.batch_means(blocks_s, in_flight))
+    ended = records[["session", "block"]].assign(
+        start_s=start_s, end_s=start_s + _numbers(records, "latency_s"), answered=_answered(records)
+    )
+    by_block = [block for _, block in ended.dropna().groupby(["session", "block"])]
+    blocks_s = [block["end_s"].to_numpy() - block["start_s"].min() for block in by_block]
+    answered = [block["answered"].to_numpy() for block in by_block]
+    throughput = _of_blocks(stats.batch_means(blocks_s, in_flight))
     failed = int((~_answered(records)).sum())
-    return found.noted(f"{failed} failed among the completions") if failed else found
+    return {
+        "throughput_per_s": throughput.noted(f"{failed} failed among the completions") if failed else throughput,
+        "goodput_per_s": _of_blocks(stats.batch_means(blocks_s, in_flight, answered)),
+    }
 
 
 def _of_blocks(found: Interval) -> Interval:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -75,6 +77,12 @@ class Pipeline:
     def agents(self) -> tuple[Agent, ...]:
         """The agents in the order in which `sequential` calls them."""
         return tuple(step.agent for step in self.steps)
+
+    def with_agents(self, change: Callable[[Agent], Agent]) -> Pipeline:
+        """The same DAG with every agent changed; names and inputs must stay as they are."""
+        changed = copy.copy(self)
+        changed.steps = tuple(dataclasses.replace(step, agent=change(step.agent)) for step in self.steps)
+        return changed
 
     @property
     def answer(self) -> str:

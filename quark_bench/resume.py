@@ -40,6 +40,7 @@ def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "the latency profile": manifest["pipeline"]["latency_profile"],
         "the model": manifest["pipeline"]["model"],
         "the scores": manifest["scorers"],
+        "the chaos": manifest.get("chaos"),
     }
 
 

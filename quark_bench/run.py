@@ -175,6 +175,7 @@ def summary(run: Run) -> dict[str, Any]:
         "conservation": run.manifest["conservation"],
         "granularity": run.manifest["granularity"],
         "latency_profile": run.manifest["pipeline"]["latency_profile"],
+        "chaos": run.manifest.get("chaos"),
         "measures": {arm: measures_as_data(found) for arm, found in run.measures.items()},
         "comparisons": [
             {

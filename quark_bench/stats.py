@@ -233,8 +233,10 @@ def wilson(k: float, n: float, *, level: float = 0.95) -> Interval:
     return Interval(share, low, high, int(n))
 
 
-def batch_means(blocks_s: Sequence[Any], in_flight: int) -> Interval:
+def batch_means(blocks_s: Sequence[Any], in_flight: int, counted: Sequence[Any] | None = None) -> Interval:
     """Completions per second. Each block's ends are seconds since its own start; blocks share no time.
+
+    `counted` says of every end whether it counts, in windows that are cut by all of them; None counts all.
 
     Fill and drain (the first and last `in_flight` completions of a block) are dropped, the rest is cut into
     windows of equal length, ten in all where there are ten blocks or fewer, and the windows' rates give a t
@@ -242,12 +244,12 @@ def batch_means(blocks_s: Sequence[Any], in_flight: int) -> Interval:
     completions each; below five windows there are no bounds. Where a block is too short to be trimmed, rates
     come from makespans. Source: batch means, Law, Simulation Modeling and Analysis, 5th ed., section 9.5.3.
     """
-    ends = [np.sort(_floats(block)) for block in blocks_s]
+    ends = [_completions(block, None if counted is None else counted[n]) for n, block in enumerate(blocks_s)]
     ends = [block for block in ends if len(block)]
     trimmed = [block[in_flight - 1 : len(block) - in_flight] for block in ends]
-    shortest = min((len(block) - 1 if len(block) and block[-1] > block[0] else 0 for block in trimmed), default=0)
+    shortest = min((len(block) - 1 if len(block) and block[-1, 0] > block[0, 0] else 0 for block in trimmed), default=0)
     if shortest < FEWEST_COMPLETIONS:
-        counts, lengths_s = [len(block) for block in ends], [block[-1] for block in ends]
+        counts, lengths_s = [block[:, 1].sum() for block in ends], [block[-1, 0] for block in ends]
         makespans = ratio_of_totals(counts, lengths_s, fewest=FEWEST_WINDOWS)
         return makespans.noted("from makespans: blocks too short to trim their fill and drain")
     a_block = min(max(1, MOST_WINDOWS // len(ends)), shortest // FEWEST_COMPLETIONS)
@@ -259,11 +261,20 @@ def batch_means(blocks_s: Sequence[Any], in_flight: int) -> Interval:
     return ratio_of_totals(counts_all, lengths_all_s, fewest=FEWEST_WINDOWS)
 
 
-def _windows(ends_s: Floats, k: int) -> tuple[Floats, Floats]:
-    """Completions and seconds of k windows from the first end to the last; what ends at the first opens, uncounted."""
+def _completions(ends_s: Any, counted: Any | None) -> Floats:
+    """Rows of end and count (1 or 0), in the order of their ends."""
+    given = _floats(ends_s)
+    rows = np.column_stack([given, np.ones(len(given)) if counted is None else _floats(counted)])
+    ordered: Floats = rows[np.argsort(given, kind="stable")]
+    return ordered
+
+
+def _windows(completions: Floats, k: int) -> tuple[Floats, Floats]:
+    """Counts and seconds of k windows from the first end to the last; what ends at the first opens, uncounted."""
+    ends_s = completions[:, 0]
     edges_s = np.linspace(ends_s[0], ends_s[-1], k + 1)
-    counts = np.diff(np.searchsorted(ends_s, edges_s, side="right"))
-    return counts.astype(np.float64), np.diff(edges_s)
+    so_far = np.concatenate([[0.0], np.cumsum(completions[:, 1])])
+    return np.diff(so_far[np.searchsorted(ends_s, edges_s, side="right")]), np.diff(edges_s)
 
 
 def _correlated(rates: Sequence[Floats]) -> bool:

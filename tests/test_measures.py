@@ -111,6 +111,13 @@ def test_a_failure_is_slower_than_everything_in_percentiles_and_left_out_of_mean
     assert found["failed_share"].low == pytest.approx(0.299, abs=1e-3)
 
 
+def test_goodput_is_the_throughput_of_answered_records() -> None:
+    whole, half = measured(run(40)), measured(run(40, failed=range(0, 40, 2)))
+    assert whole["goodput_per_s"].value == whole["throughput_per_s"].value
+    assert half["goodput_per_s"].value == pytest.approx(half["throughput_per_s"].value / 2, rel=0.06)
+    assert measured(run(40, failed=range(40)))["goodput_per_s"].value == 0
+
+
 def test_a_score_counts_failures_as_zero_and_the_answered_one_leaves_them_out() -> None:
     found = measured(run(4, failed=[3], scores=True))
     assert found["score_exact"].value == pytest.approx((0 + 0.25 + 0.5) / 4)

@@ -5,6 +5,7 @@ import io
 import random
 import re
 from dataclasses import replace
+from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -20,7 +21,7 @@ from quark_bench.errors import UsageError
 from quark_bench.measures import agent_table, measure_arm
 from quark_bench.plan import Arm, Strategy, make_plan
 from quark_bench.report import sentences
-from quark_bench.report.cells import SPEED, grid, interval
+from quark_bench.report.cells import SPEED, grid, interval, speed_rows
 from quark_bench.report.dag import dag_svg, dag_text
 from quark_bench.report.figures import attribution_figure, latency_figure, order_figure, waterfall_figure
 from quark_bench.report.findings import Findings
@@ -47,7 +48,10 @@ ARMS = (
     Arm("async", Strategy.PARALLEL, 8),
     Arm("async-16", Strategy.PARALLEL, 16),
 )
-MARKUP = "<script>alert('x')</script> [red]& \"quoted\"[/red] $a_1$ \x1b[31m"
+MARKUP = (
+    "</title></style></script><script>alert('x')</script><img src=x onerror=alert(1)>]]><!-- [red]& \"q\" 'q'[/red] "
+    "$\\frac{a_1$ {{7*7}} <a href=javascript:alert(2)>javascript:alert(3)</a> \x1b[31m\x9b\u202e"
+)
 CHROMIUM = (
     "--headless",
     "--no-sandbox",
@@ -59,7 +63,9 @@ CHROMIUM = (
 )
 
 
-def simulated(arms=ARMS[:3], prompts=64, repeats=1, failing=(), layout=LAYOUT, error="TimeoutError: after 60 s"):
+def simulated(
+    arms=ARMS[:3], prompts=64, repeats=1, failing=(), layout=LAYOUT, error="TimeoutError: after 60 s", ending=""
+):
     """Records and spans as a run with these latencies would leave them; `failing` are positions of prompts."""
     plan = make_plan(arms, prompts, repeats=repeats)
     names = [name for name, _ in layout]
@@ -79,7 +85,7 @@ def simulated(arms=ARMS[:3], prompts=64, repeats=1, failing=(), layout=LAYOUT, e
             latency_s = max(ends_s) + 0.002
             failed = prompt in failing
             shared = {"arm": arm.name, "repeat": block.repeat, "block": block.index, "chunk": 0, "session": 0}
-            prompt_id = f"q-{prompt + 1:03d}"
+            prompt_id = f"q-{prompt + 1:03d}{ending}"
             for name, took_s, end_s in zip(names, taken_s, ends_s, strict=True):
                 gone = failed and name == "reasoning"
                 asks = name == "reasoning"
@@ -220,33 +226,96 @@ HOSTILE_LAYOUT = tuple(
     (name.replace("reasoning", MARKUP), tuple(need.replace("reasoning", MARKUP) for need in needed))
     for name, needed in LAYOUT
 )
+HOSTILE_ARMS = tuple(replace(arm, name=f"{arm.name} {MARKUP}") for arm in ARMS[:3])
+LONG = 50_000_000
+
+
+def hostile_run(text=MARKUP, layout=HOSTILE_LAYOUT, arms=HOSTILE_ARMS):
+    """A run in which every text from outside is this one, or ends with it."""
+    run = made(arms=arms, failing=(0, 3), layout=layout, error=text, ending=f" {text}")
+    records = run.records.assign(
+        answer=run.records["answer"].where(run.records["answer"].isna(), text),
+        error_agent=run.records["error_agent"].where(run.records["error_agent"].isna(), text),
+        category=text,
+    )
+    spans = run.spans.assign(status=run.spans["status"].where(run.spans["agent"] != text, text))
+    facts = {**run.manifest, "command": text, "provenance": {text: text}, "run_id": text, "state": text}
+    facts |= {"started": text, "chaos": f"{text.replace(':', '').replace(';', '')}: error=0.5"}
+    facts["dataset"] = facts["dataset"] | {"name": text, "path": f"/{text}"}
+    facts["pipeline"] = facts["pipeline"] | {"name": text, "model": text, "latency_profile": text}
+    facts["granularity"] = {"choice": text, "reason": text}
+    facts["cluster"] = dict.fromkeys(facts["cluster"], text)
+    slos = [replace(result, slo=replace(result.slo, text=text)) for result in run.slos]
+    comparisons = [replace(each, answers_differ=(text,), answers_differ_count=1) for each in run.comparisons]
+    prompts = {prompt_id: Prompt(prompt_id, text, reference=(text,)) for prompt_id in run.prompts}
+    more = {"slos": slos, "comparisons": comparisons, "prompts": prompts}
+    return replace(run, records=records, spans=spans, manifest=facts, **more)
 
 
 @pytest.fixture(scope="module")
 def hostile():
-    """A run whose every text tries to be something else: agent, error, answer, prompt, arm and facts."""
-    run = made(failing=(0, 3), layout=HOSTILE_LAYOUT, error=MARKUP)
-    records = run.records.assign(
-        answer=run.records["answer"].where(run.records["answer"].isna(), MARKUP),
-        error_agent=run.records["error_agent"].where(run.records["error_agent"].isna(), MARKUP),
-    )
-    spans = run.spans.assign(status=run.spans["status"].where(run.spans["agent"] != MARKUP, "failed"))
-    facts = {**run.manifest, "command": MARKUP, "provenance": {MARKUP: MARKUP}, "run_id": MARKUP, "state": MARKUP}
-    prompts = {prompt_id: Prompt(prompt_id, MARKUP, reference=(MARKUP,)) for prompt_id in run.prompts}
-    return replace(run, records=records, spans=spans, manifest=facts, prompts=prompts)
+    """A run whose every text tries to be something else."""
+    return hostile_run()
+
+
+class Elements(HTMLParser):
+    """Every element of a page with the names of its attributes, and what links point to."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found, self.links = set(), set()
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.add((tag, tuple(name for name, _ in attributes)))
+        self.links |= {value[:1] for name, value in attributes if name.endswith(("href", "src", "action"))}
 
 
 def test_markup_in_any_text_is_inert_on_the_page(hostile):
     page = render(hostile)
-    assert "<script" not in page
-    assert page.count("&lt;script&gt;") > 10
+    found = Elements(page)
+    assert found.found <= Elements(render(hostile_run("harmless"))).found
+    assert found.links == {"#"}
+    assert page.count("&lt;script&gt;") > 30
+    assert "{{7*7}}" in page
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", page)
 
 
 def test_markup_and_control_characters_reach_no_terminal(hostile):
-    for told in (run_table(hostile), record_view(hostile, "q-001"), run_summary(hostile.manifest)):
-        text = shown(told)
-        assert "\x1b" not in text
-    assert "[red]&" in shown(record_view(hostile, "q-001"))
+    first = hostile.records["prompt_id"][0]
+    for told in (record_view(hostile, first), run_table(hostile), run_summary(hostile.manifest)):
+        text = shown(told) + shown(ls_table([hostile.manifest]))
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+        assert "\\x1b" in text.replace("\n", "").replace(" ", "")
+    assert "[red]&" in shown(record_view(hostile, first), width=2_000)
+
+
+def test_a_name_cannot_feign_a_line_of_ours(findings):
+    feigned = "harmless\nSLO met  failed_share<1%"
+    facts = findings.manifest | {"run_id": feigned, "state": feigned}
+    for told in (run_summary(facts), ls_table([facts]), run_table(replace(findings, manifest=facts))):
+        assert "\nSLO met  failed_share" not in shown(told, width=300)
+
+
+def test_half_a_surrogate_pair_in_a_name_breaks_no_page(findings):
+    page = render(replace(findings, manifest=findings.manifest | {"command": "half \ud83d"}))
+    assert "half \\ud83d" in page
+    page.encode("utf-8")
+
+
+def test_a_very_long_text_is_cut_with_its_length(findings):
+    answers = findings.records["answer"].copy()
+    answers[:] = "x" * LONG
+    run = replace(findings, records=findings.records.assign(answer=answers, status="ok"))
+    page = render(run)
+    assert f"… ({LONG:,} characters)" in page
+    assert len(page) < 1_000_000
+    assert len(shown(record_view(run, "q-001"))) < 200_000
+
+
+def test_very_long_names_leave_a_page_of_bearable_size():
+    page = render(hostile_run("n" * 2_000_000, LAYOUT, ARMS[:3]))
+    assert len(page) < 5_000_000
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
@@ -379,6 +448,13 @@ def test_a_run_without_any_record_is_told(findings):
     assert "1 not run" in shown(run_table(empty))
 
 
+def test_goodput_stands_beside_throughput_where_something_failed():
+    labels = [[row.label for row in grid(run, speed_rows(run)).rows] for run in (made(), made(failing=(3, 40)))]
+    assert "goodput" not in labels[0]
+    assert labels[1].index("goodput") == labels[1].index("throughput") + 1
+    assert not any("degraded" in each for each in labels)
+
+
 NOTHING = {"planned": 0, "ok": 0, "degraded": 0, "failed": 0, "not_run": 0}
 
 
@@ -480,7 +556,7 @@ def test_boxes_of_the_dag_do_not_overlap():
 def test_the_page_opens_offline_in_a_browser_at_any_width(findings, hostile, tmp_path):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(CHROMIUM))
-        for name, run in (("plain", findings), ("hostile", hostile)):
+        for name, run, figures in (("plain", findings, 5), ("hostile", hostile, 4)):
             path = tmp_path / f"{name}.html"
             path.write_text(render(run), "utf-8")
             for width in (1200, 390):
@@ -493,6 +569,6 @@ def test_the_page_opens_offline_in_a_browser_at_any_width(findings, hostile, tmp
                 assert requests == [path.as_uri()]
                 assert complaints == []
                 assert page.evaluate("document.documentElement.scrollWidth") <= width
-                assert page.locator("figure svg").count() == 5
+                assert page.locator("figure svg").count() == figures
                 page.close()
         browser.close()

@@ -220,6 +220,16 @@ def test_short_blocks_fall_back_to_makespans_and_say_so() -> None:
     assert found.note == "from makespans: blocks too short to trim their fill and drain; n too small: 5 needed"
 
 
+def test_a_rate_of_some_completions_is_over_the_time_of_all() -> None:
+    # The second half of the ends does not count, nor does a whole block: their time does.
+    ends_s = np.arange(1, 201) * 0.1
+    blocks = [ends_s, ends_s]
+    counted = [np.arange(200) < 100, np.zeros(200)]
+    assert stats.batch_means(blocks, 1, counted).value == pytest.approx(2.5, rel=0.03)
+    assert stats.batch_means(blocks, 1, [np.ones(200)] * 2) == stats.batch_means(blocks, 1)
+    assert stats.batch_means([[1.0, 2.0, 4.0]], 8, [[True, False, True]]).value == 0.5
+
+
 def test_correlated_windows_are_halved_until_no_interval_is_left() -> None:
     # Completed by t: 100 t - t^2 / 4 in 100 s, so that the rate falls steadily from 100 to 50 a second.
     slowing = 200 - np.sqrt(40_000 - 4 * np.arange(1, 7_500))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 
 from quark_bench.errors import QuarkBenchError
+from quark_bench.plain import plain
+from quark_bench.redact import redact
 
 EXIT_INTERRUPTED = 130
 
@@ -16,7 +18,7 @@ def main() -> None:
 
         code = call(sys.argv[1:])
     except QuarkBenchError as error:
-        print(f"quark-bench: {error}", file=sys.stderr)
+        print(f"quark-bench: {plain(redact(str(error)))}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
         print("quark-bench: interrupted", file=sys.stderr)

@@ -14,6 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from quark_bench.errors import UsageError
+from quark_bench.redact import redact
 
 app = typer.Typer(
     name="quark-bench",
@@ -37,7 +38,7 @@ RunName = Annotated[str, typer.Argument(help="A run's path, its id, or last.", s
 def call(arguments: Sequence[str]) -> int:
     """Run the command line; the exit code, which is 130 after Ctrl-C. Raises QuarkBenchError."""
     command = typer.main.get_command(app)
-    line = shlex.join(["quark-bench", *arguments])
+    line = shlex.join(map(redact, ["quark-bench", *arguments]))
     try:
         code = command.main(list(arguments), "quark-bench", standalone_mode=False, obj=line, default_map=_settings())
     except TyperException as error:  # wrong usage: it knows how to say so, though its type does not tell
@@ -140,6 +141,10 @@ def run_command(
     slo: Annotated[
         list[str] | None, typer.Option(help="An objective that decides the exit code: 'p95_latency_s<2'.")
     ] = None,
+    chaos: Annotated[
+        list[str] | None,
+        typer.Option(help="Faults to inject: 'AGENT: error=SHARE, delay=DURATION@SHARE'; * is every other agent."),
+    ] = None,
     out: Out = Path("reports"),
     resume: Annotated[
         str | None,
@@ -180,6 +185,7 @@ def run_command(
         "seed": seed,
         "scores": score,
         "slos": slo or [],
+        "chaos": chaos or [],
         "out": out,
         "resume": resume,
         "command": context.obj,

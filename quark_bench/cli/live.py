@@ -11,8 +11,10 @@ from time import monotonic
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
+from quark_bench.plain import one_line
 from quark_bench.plan import Plan
 from quark_bench.record import Batch, RecordStatus
+from quark_bench.redact import redact
 from quark_bench.units import SECONDS, significant
 
 LINE_EVERY_S = 5.0
@@ -74,6 +76,11 @@ def _rough(left_s: float) -> str:
     return f"{left_s:.0f} s" if left_s < 120 else f"{left_s / 60:.0f} min"
 
 
+def _told(text: str) -> str:
+    """Names of arms and addresses are a user's: neither steers the terminal, nor shows a password."""
+    return one_line(redact(text))
+
+
 class Display:
     """A bar in a terminal."""
 
@@ -83,12 +90,14 @@ class Display:
         self._pace: Pace | None = None
 
     def stage(self, name: str) -> None:
-        self._progress.update(self._task, description=name, status="")
+        self._progress.update(self._task, description=_told(name), status="")
 
     def began(self, plan: Plan, dashboard: str | None) -> None:
         self._pace = Pace(plan, monotonic())
         if dashboard:
-            self._progress.console.print(f"Dask dashboard: {dashboard}", style="dim", highlight=False)
+            self._progress.console.print(
+                _told(f"Dask dashboard: {dashboard}"), style="dim", highlight=False, markup=False
+            )
         self._progress.update(self._task, description="running", total=plan.planned, completed=0)
 
     def finished_before(self, arm: str, trials: int) -> None:
@@ -98,7 +107,7 @@ class Display:
     def advanced(self, batch: Batch) -> None:
         assert self._pace is not None, "began comes first"
         self._pace.take(batch, monotonic())
-        self._progress.update(self._task, completed=self._pace.done, status=self._pace.told())
+        self._progress.update(self._task, completed=self._pace.done, status=_told(self._pace.told()))
 
 
 class Lines:
@@ -133,7 +142,7 @@ class Lines:
             self._say(f"{self._pace.done:,}/{self._pace.planned:,} {self._pace.told()}")
 
     def _say(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+        self._console.print(_told(text), soft_wrap=True, highlight=False, markup=False)
 
 
 @contextmanager
@@ -144,10 +153,10 @@ def watching(console: Console) -> Iterator[Display | Lines]:
         return
     with Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=10),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[status]}"),
+        TextColumn("{task.fields[status]}", markup=False),
         console=console,
         transient=True,
     ) as progress:

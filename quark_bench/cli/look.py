@@ -9,9 +9,10 @@ from pathlib import Path
 from rich.console import Console
 
 from quark_bench import store
-from quark_bench.cli.run import WIDTH
+from quark_bench.cli.run import WIDTH, as_text
 from quark_bench.errors import RunNotFoundError, UsageError
 from quark_bench.pipeline import Pipeline
+from quark_bench.plain import one_line, plain
 from quark_bench.report.dag import dag_svg, dag_text
 from quark_bench.report.tables import ls_table, record_view, run_summary, run_table
 from quark_bench.run import Run, summary
@@ -22,7 +23,7 @@ def graph(named: str, out: Path | None) -> int:
     pipeline = _pipeline(named)
     layout = [(step.name, tuple(pipeline.steps[need].name for need in step.needs)) for step in pipeline.steps]
     if out is None:
-        print(dag_text(layout))
+        print(plain(dag_text(layout)))
         return 0
     if out.suffix.lower() != ".svg":
         raise UsageError(f"--out {out}: the drawing is an SVG; give a name that ends in .svg")
@@ -51,9 +52,9 @@ def ls(out: Path, *, as_json: bool) -> int:
         try:
             manifests.append(store.read_manifest(path))
         except RunNotFoundError as error:
-            print(f"left out: {error}", file=sys.stderr)
+            print(f"left out: {one_line(error)}", file=sys.stderr)
     if as_json:
-        print(json.dumps(manifests, ensure_ascii=False))
+        print(as_text(manifests))
     elif manifests:
         _console().print(ls_table(manifests))
     else:
@@ -65,7 +66,7 @@ def show(named: str, prompt_id: str | None, out: Path, *, as_json: bool) -> int:
     """A run's table, or one prompt's waterfalls."""
     run = Run.open(named, out)
     if as_json:
-        print(json.dumps(_record_data(run, prompt_id) if prompt_id else summary(run), indent=1, ensure_ascii=False))
+        print(as_text(_record_data(run, prompt_id) if prompt_id else summary(run)))
         return 0
     console = _console()
     if prompt_id is not None:
@@ -87,7 +88,7 @@ def _record_data(run: Run, prompt_id: str) -> dict[str, object]:
 
 def report(named: str, out: Path) -> int:
     """Write the report again."""
-    print(Run.open(named, out).report())
+    print(one_line(Run.open(named, out).report()))
     return 0
 
 

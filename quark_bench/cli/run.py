@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,27 +17,70 @@ from quark_bench.cli.live import watching
 from quark_bench.dataset import Dataset
 from quark_bench.errors import RunInterrupted, UsageError
 from quark_bench.pipeline import Pipeline
+from quark_bench.plain import one_line, shortened
+from quark_bench.redact import MARK
 
 EXIT_SLO_MISSED = 1
 EXIT_ALL_FAILED = 4
 EXIT_INTERRUPTED = 130
 WIDTH = 80
+LONGEST_ERROR = 2_000
+_STEERING = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What JSON leaves as it is: the second set of control characters, and orders to write backwards."""
 
 
 def arguments_of(named: str, out: Path, on: str | None) -> list[str]:
     """The arguments that continue a run: those it was begun with, from the folder it was begun in, and where it now
     runs `on` if that is another cluster.
 
-    Raises UsageError for a run that was begun from Python.
+    Says on stderr what they are: a run that came from elsewhere names code that came with it. Raises UsageError for
+    a run that was begun from Python or by another command, or whose command held a secret, which is not kept.
     """
     from quark_bench.store import find_run, read_manifest
 
     path = find_run(named, out).resolve()
     manifest = read_manifest(path)
-    if not manifest["command"]:
+    command, folder = manifest["command"], manifest["folder"]
+    if not command:
         raise UsageError(f"{path} was begun from Python: continue it with bench(..., resume={str(path)!r})")
-    os.chdir(manifest["folder"])
-    return [*shlex.split(manifest["command"])[1:], "--resume", str(path), *(["--on", on] if on else [])]
+    arguments = _run_arguments(path, command)
+    again = f"give the whole command again, as in: {command} --resume {shlex.quote(str(path))}"
+    if hidden := [_option_of(arguments, place) for place, value in enumerate(arguments) if MARK in value]:
+        raise UsageError(f"{path}: {' and '.join(hidden)} held a secret, which is not kept; {again}")
+    try:
+        os.chdir(folder)
+    except (OSError, ValueError):
+        raise UsageError(
+            f"{path} was begun in {folder}, which is no folder here; go where its files are, and {again}"
+        ) from None
+    print(f"Continuing {one_line(path)}\nin {one_line(folder)} with: {one_line(command)}", file=sys.stderr)
+    return [*arguments, "--resume", str(path), *(["--on", on] if on else [])]
+
+
+def _run_arguments(path: Path, command: str) -> list[str]:
+    """What follows `quark-bench`. A manifest is data that may come from anywhere: it can name no other command."""
+    try:
+        program, *arguments = shlex.split(command)
+    except ValueError:
+        program, arguments = command, []
+    resumes = any(each.partition("=")[0] == "--resume" for each in arguments)
+    if program != "quark-bench" or arguments[:1] != ["run"] or resumes:
+        raise UsageError(f"{path} names no `quark-bench run` to continue with, but {command!r}; begin a new run")
+    return arguments
+
+
+def _option_of(arguments: Sequence[str], place: int) -> str:
+    """The option that an argument is the value of, or the argument itself."""
+    option, separator, _ = arguments[place].partition("=")
+    if separator and option.startswith("--"):
+        return option
+    before = arguments[place - 1]
+    return before if before.startswith("--") and "=" not in before else arguments[place]
+
+
+def as_text(data: object) -> str:
+    """One JSON object for machines, in which no character can steer a terminal."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(data, indent=1, ensure_ascii=False))
 
 
 def read_prompts(path: Path, fields: Sequence[str], *, limit: int | None, category: str | None) -> Dataset:
@@ -78,7 +122,7 @@ def carry_out(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, 
         try:
             run = bench(dataset, pipeline, **options, watcher=watcher)
         except RunInterrupted as stop:
-            print(f"quark-bench: {stop}", file=sys.stderr)
+            print(f"quark-bench: {one_line(stop)}", file=sys.stderr)
             return EXIT_INTERRUPTED
         except KeyboardInterrupt:
             print("quark-bench: interrupted; `quark-bench ls` shows what there is", file=sys.stderr)
@@ -87,12 +131,13 @@ def carry_out(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, 
         report = run.report()
     people = Console(width=WIDTH, file=sys.stderr if as_json else sys.stdout)
     people.print(run_table(run.findings))
-    people.print(f"Report  {report}", soft_wrap=True, highlight=False)
-    people.print(f"Look    quark-bench show {run.path} [PROMPT_ID]", soft_wrap=True, highlight=False, markup=False)
+    for line in (f"Report  {report}", f"Look    quark-bench show {run.path} [PROMPT_ID]"):
+        people.print(one_line(line), soft_wrap=True, highlight=False, markup=False)
     if as_json:
-        print(json.dumps(summary(run), indent=1, ensure_ascii=False))
+        print(as_text(summary(run)))
     ended = run.manifest["conservation"]
     if ended["failed"] == ended["planned"]:
-        people.print(f"Every trial failed; the first error: {run.records['error'].dropna().iloc[0]}", markup=False)
+        first = shortened(str(run.records["error"].dropna().iloc[0]), LONGEST_ERROR)
+        people.print(f"Every trial failed; the first error: {one_line(first)}", markup=False)
         return EXIT_ALL_FAILED
     return EXIT_SLO_MISSED if any(result.given and result.met is False for result in run.slos) else 0

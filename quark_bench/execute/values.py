@@ -8,6 +8,7 @@ import pickle
 import cloudpickle
 
 from quark_bench.errors import describe
+from quark_bench.redact import redact_answer
 
 PLAIN = frozenset({str, int, float, bool, type(None), bytes})
 """Types that pass from agent to agent unchecked; anything else must pickle."""
@@ -34,17 +35,17 @@ def check_travels(value: object) -> None:
 
 
 def answer_text(value: object) -> str | None:
-    """The answer as it is stored. Raises TypeError for what is neither text nor JSON-able."""
+    """The answer as it is stored, without known secrets. Raises TypeError for what is neither text nor JSON-able."""
     if isinstance(value, dict) and ANSWER_KEY in value:
         value = value[ANSWER_KEY]
     if value is None:
         return None
     if isinstance(value, str):
-        return str.__str__(value)  # a subclass need not exist where the record is read
+        return redact_answer(str.__str__(value))  # a subclass need not exist where the record is read
     if isinstance(value, bool):
         return "yes" if value else "no"
     try:
-        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+        return redact_answer(json.dumps(value, ensure_ascii=False, sort_keys=True))
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"the answer, a {type(value).__name__}, cannot be stored as text ({error}); "

@@ -56,6 +56,8 @@ def draw(title: str, height_in: float, paint: Callable[[Figure], None]) -> str:
     with mpl.rc_context(SETTINGS), warnings.catch_warnings():
         # The reader's fonts draw the text, so what the layout's font lacks does not matter.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
+        # Names that take all the room leave a crowded figure, no broken one.
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")
         figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
         paint(figure)
         written = io.StringIO()

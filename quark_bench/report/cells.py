@@ -55,14 +55,33 @@ SPEED = (
     Shown("latency, median", "p50_latency_s"),
     Shown("latency, 95 %", "p95_latency_s"),
     Shown("throughput", "throughput_per_s"),
+    Shown("goodput", "goodput_per_s"),
     Shown("concurrent agents", "concurrent_agents", "mean", "concurrent_agents_mean"),
     Shown("parallel rate", "parallel_rate", "ideal", "ideal_parallel_rate"),
     Shown("parallel efficiency", "parallel_efficiency"),
     Shown("CPU per prompt", "cpu_s_per_prompt"),
     Shown("peak memory", "peak_memory_bytes"),
+    Shown("degraded", "degraded_share"),
     Shown("failed", "failed_share"),
 )
 """How fast, how parallel, at what price, and how often not at all."""
+
+
+def speed_rows(findings: Findings) -> tuple[Shown, ...]:
+    """SPEED without the rows that say nothing: a goodput that is the throughput, and nothing degraded."""
+    idle = set()
+    if all(
+        _value(findings, arm, "goodput_per_s") == _value(findings, arm, "throughput_per_s") for arm in findings.arms
+    ):
+        idle.add("goodput_per_s")
+    if not any(_value(findings, arm, "degraded_share") for arm in findings.arms):
+        idle.add("degraded_share")
+    return tuple(shown for shown in SPEED if shown.name not in idle)
+
+
+def _value(findings: Findings, arm: str, name: str) -> float | None:
+    measure = findings.measure(arm, name)
+    return measure.value if measure else None
 
 
 def score_rows(findings: Findings) -> tuple[Shown, ...]:

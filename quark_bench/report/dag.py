@@ -9,6 +9,8 @@ from html import escape
 from itertools import pairwise
 from typing import NamedTuple
 
+from quark_bench.plain import one_line
+
 Layout = Sequence[tuple[str, Sequence[str]]]
 """Each agent with the agents it needs, needed ones first."""
 
@@ -54,7 +56,7 @@ def dag_svg(agents: Layout) -> str:
     boxes = "".join(_box(place, node.head) for node, place in places.items() if node.tail == node.head)
     told = "; ".join(f"{name} takes {', '.join(needed) or 'the prompt'}" for name, needed in agents)
     return DRAWING.format(
-        width=round(width), height=round(height), n=len(agents), told=escape(told), edges=edges, boxes=boxes
+        width=round(width), height=round(height), n=len(agents), told=escape(one_line(told)), edges=edges, boxes=boxes
     )
 
 
@@ -165,5 +167,5 @@ def _box(place: _Place, name: str) -> str:
     return (
         f'<rect x="{place.x:.1f}" y="{place.y:.1f}" width="{place.width:.1f}" height="{BOX_HEIGHT:.0f}" rx="7" '
         'fill="currentColor" fill-opacity="0.06" stroke="currentColor" stroke-opacity="0.55"/>'
-        f'<text x="{middle:.1f}" y="{place.middle + 4.5:.1f}" fill="currentColor">{escape(name)}</text>'
+        f'<text x="{middle:.1f}" y="{place.middle + 4.5:.1f}" fill="currentColor">{escape(one_line(name))}</text>'
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from quark_bench.plain import shortened
 from quark_bench.report.findings import Findings
 from quark_bench.report.waterfall import text_of
 
@@ -47,13 +48,9 @@ def _failure(findings: Findings, cause: tuple[Any, ...], trials: pd.DataFrame) -
     status, agent, error = cause
     return Failure(
         agent=agent or "unknown",
-        error=_shortened(error or "no error was recorded"),
+        error=shortened(error or "no error was recorded", LONGEST_ERROR),
         status=status,
         trials=len(trials),
         arms=tuple(arm for arm in findings.arms if (trials["arm"] == arm).any()),
         prompts=tuple(dict.fromkeys(trials["prompt_id"].astype(str)))[:NAMED_PROMPTS],
     )
-
-
-def _shortened(error: str) -> str:
-    return error if len(error) <= LONGEST_ERROR else f"{error[:LONGEST_ERROR]} … ({len(error):,} characters)"

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from quark_bench.compare import Attribution
+from quark_bench.plain import one_line, shortened
 from quark_bench.report.canvas import INK, draw
 from quark_bench.report.findings import Findings
 from quark_bench.report.waterfall import Lane, lanes, typical_trial
@@ -27,6 +28,9 @@ STROKES = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), "dashdot")
 MARKERS = ("o", "s", "^", "D")
 MOST_POINTS = 1_500
 """Points of an arm in a figure; more would only make the page heavy."""
+LONGEST_NAME = 40
+LONGEST_TITLE = 200
+"""Characters of a name and of a title that a figure has room for."""
 WIDE = 8.0
 """An axis turns logarithmic where its largest value is this many times its smallest."""
 LANE_MARGIN = 1.8
@@ -39,7 +43,7 @@ def latency_figure(findings: Findings) -> str | None:
     answered = findings.records[findings.records["status"] != "failed"]
     if answered.empty:
         return None
-    title = findings.titled("Latency by arm")
+    title = _title(findings, "Latency by arm")
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -60,7 +64,7 @@ def waterfall_figure(findings: Findings) -> str | None:
         return None
     shown = lanes(findings, *chosen)
     longest_s = max(lane.latency_s for lane in shown) or 1.0
-    title = findings.titled(f"Prompt {chosen[0]} under each arm")
+    title = _title(findings, f"Prompt {_name(chosen[0])} under each arm")
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -84,7 +88,7 @@ def order_figure(findings: Findings) -> str | None:
         return None
     trials = _in_order(findings.records)
     rates = _block_rates(trials)
-    title = findings.titled("The run in its order")
+    title = _title(findings, "The run in its order")
 
     def paint(figure: Figure) -> None:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
@@ -109,7 +113,7 @@ def attribution_figure(findings: Findings) -> str | None:
     shown = [(what, each) for what, each in given if each is not None and _is_whole(each)]
     if not shown:
         return None
-    title = findings.titled("Where the gain comes from")
+    title = _title(findings, "Where the gain comes from")
 
     def paint(figure: Figure) -> None:
         panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
@@ -118,7 +122,7 @@ def attribution_figure(findings: Findings) -> str | None:
             axes.set_ylabel(what)
         _factor_axis(panels[0], [each for _, each in shown])
         panels[0].set_title(title)
-        panels[-1].set_xlabel(f"times as good as {findings.arms[0]}")
+        panels[-1].set_xlabel(f"times as good as {_name(findings.arms[0])}")
 
     return draw(title, 0.9 + 1.05 * len(shown), paint)
 
@@ -132,21 +136,21 @@ def _paint_share(axes: Axes, records: pd.DataFrame, arm: str, position: int) -> 
     kept = _thinned(latencies_s.size)
     xs = np.concatenate([latencies_s[:1], latencies_s[kept]])
     ys = np.concatenate([[0.0], shares[kept]])
-    axes.step(xs, ys, where="post", label=arm, color=_colour(position), linestyle=_stroke(position), linewidth=2)
+    axes.step(xs, ys, where="post", label=_name(arm), color=_colour(position), linestyle=_stroke(position), linewidth=2)
 
 
 def _paint_lane(axes: Axes, lane: Lane, position: int, top: float, longest_s: float) -> float:
     """One arm's bars from `top` downwards, named beside them where there is room; returns where the next begins."""
     colour = _colour(position)
-    label = f"{lane.arm}  {SECONDS.format(lane.latency_s)}" + ("  failed" if lane.status == "failed" else "")
+    label = f"{_name(lane.arm)}  {SECONDS.format(lane.latency_s)}" + ("  failed" if lane.status == "failed" else "")
     axes.text(0, top + 0.25, label, color=colour, fontweight="bold", va="center")
     rows = [top + 1.2 + row for row in range(len(lane.bars))]
     for row, bar in zip(rows, lane.bars, strict=True):
         axes.hlines(row, bar.ready_s, bar.start_s, colors=INK, alpha=0.35, linewidth=1)
         solid = 0.95 if bar.on_chain else 0.38
         axes.barh(row, bar.duration_s, left=bar.start_s, height=0.68, color=colour, alpha=solid, linewidth=0)
-        name = f"{bar.agent} (try {bar.attempt})" if bar.attempt > 1 else bar.agent
-        outcome = "" if bar.status == "ok" else f", {bar.status}"
+        name = _name(bar.agent) + (f" (try {bar.attempt})" if bar.attempt > 1 else "")
+        outcome = "" if bar.status == "ok" else f", {_name(bar.status)}"
         before = bar.start_s > longest_s / 2
         axes.annotate(
             f"{name}  {SECONDS.format(bar.duration_s)}{outcome}",
@@ -167,9 +171,11 @@ def _paint_trials(axes: Axes, trials: pd.DataFrame, arm: str, position: int) -> 
     answered, lost = shown[~failed], shown[failed]
     dots: dict[str, Any] = {"color": _colour(position), "alpha": 0.85}
     marker = MARKERS[position % len(MARKERS)]
-    axes.scatter(answered["place"], answered["latency_s"], s=12, marker=marker, linewidths=0, label=arm, **dots)
+    axes.scatter(answered["place"], answered["latency_s"], s=12, marker=marker, linewidths=0, label=_name(arm), **dots)
     if not lost.empty:
-        axes.scatter(lost["place"], lost["latency_s"], s=24, marker="x", linewidths=1.3, label=f"{arm}, failed", **dots)
+        axes.scatter(
+            lost["place"], lost["latency_s"], s=24, marker="x", linewidths=1.3, label=f"{_name(arm)}, failed", **dots
+        )
 
 
 def _paint_rates(axes: Axes, rates: pd.DataFrame, position: int) -> None:
@@ -266,6 +272,17 @@ def _titled_legend(axes: Axes, title: str) -> None:
         borderaxespad=0.1,
         columnspacing=1.6,
     ).set_in_layout(False)
+
+
+def _title(findings: Findings, title: str) -> str:
+    return one_line(shortened(findings.titled(title), LONGEST_TITLE))
+
+
+def _name(text: str) -> str:
+    """A name from outside as a figure shows it. A legend leaves out what begins with an underscore."""
+    shown = one_line(text[: LONGEST_NAME + 1])
+    shown = shown if len(shown) <= LONGEST_NAME else f"{shown[: LONGEST_NAME - 1]}…"
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 def _colour(position: int) -> str:

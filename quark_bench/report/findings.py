@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from quark_bench.chaos import parse_chaos
 from quark_bench.compare import Attribution, Comparison
 from quark_bench.dataset import Prompt
 from quark_bench.measures import Measure
@@ -61,11 +62,13 @@ class Findings:
         return self.measures.get(arm, {}).get(name)
 
     def titled(self, title: str) -> str:
-        """The title of a table or figure, which says so when latencies were simulated."""
+        """The title of a table or figure, which says so when latencies were simulated or faults injected."""
         return titled(self.manifest, title)
 
 
 def titled(manifest: Mapping[str, Any], title: str) -> str:
-    """`title`, followed by `simulated latency (PROFILE)` where a run was made under a latency profile."""
+    """`title`, followed by `simulated latency (PROFILE)` and `chaos (FAULTS)` where a run was made under them."""
     profile = manifest["pipeline"].get("latency_profile")
-    return f"{title}, simulated latency ({profile})" if profile else title
+    chaos = parse_chaos([text]) if (text := manifest.get("chaos")) else None
+    simulated = [f"simulated latency ({profile})"] if profile else []
+    return ", ".join([title, *simulated, *([f"chaos ({chaos.told()})"] if chaos else [])])

@@ -14,8 +14,9 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from quark_bench.compare import Comparison, Ratio
+from quark_bench.plain import plain, shortened
 from quark_bench.report import figures, sentences
-from quark_bench.report.cells import SPEED, grid, interval, score_rows
+from quark_bench.report.cells import grid, interval, score_rows, speed_rows
 from quark_bench.report.dag import dag_svg
 from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings
@@ -24,6 +25,9 @@ from quark_bench.units import COUNT, RATIO, SCORE, SECONDS, SHARE, Unit
 
 MOST_FAILURES = 20
 """Kinds of failure that are listed; the page says how many more there are."""
+
+LONGEST_TEXT = 20_000
+"""Characters of any one text that the page takes; of a longer one it says how many there were."""
 
 AGENT_COLUMNS: tuple[tuple[str, str, Unit], ...] = (
     ("calls", "calls", COUNT),
@@ -51,7 +55,7 @@ def render(findings: Findings) -> str:
         findings=findings,
         say=sentences,
         colours=figures.COLOURS,
-        speed=grid(findings, SPEED),
+        speed=grid(findings, speed_rows(findings)),
         scores=grid(findings, score_rows(findings)),
         score_differences=_score_differences(findings),
         figures=_figures(findings),
@@ -167,8 +171,17 @@ def _arm_tiles(findings: Findings, arm: str) -> list[Tile]:
 
 @cache
 def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_bounded
+    )
     return environment.from_string(_resource("report.html.j2"))
+
+
+def _bounded(value: object) -> object:
+    """What stands in the template's braces: text from outside is cut and its control characters are shown."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return plain(shortened(value, LONGEST_TEXT))
+    return value
 
 
 def _resource(name: str) -> str:

@@ -107,11 +107,6 @@ def plural(count: float, noun: str) -> str:
     return f"{COUNT.format(count)} {noun}" if count == 1 else f"{COUNT.format(count)} {noun}s"
 
 
-def plain(text: object) -> str:
-    """Text that cannot steer a terminal: control characters but newline and tab become a replacement mark."""
-    return "".join(each if each.isprintable() or each in "\n\t" else "�" for each in str(text))
-
-
 def with_interval(measure: Measure) -> str:
     """`152 ms [148 to 157 ms]`."""
     bounds = interval(measure.unit, measure.low, measure.high)

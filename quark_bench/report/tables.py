@@ -15,11 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from quark_bench.errors import UsageError
+from quark_bench.plain import one_line, plain, shortened
 from quark_bench.report import sentences
-from quark_bench.report.cells import SPEED, Cell, Grid, Row, grid, score_rows
+from quark_bench.report.cells import Cell, Grid, Row, grid, score_rows, speed_rows
 from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings, titled
-from quark_bench.report.sentences import plain
 from quark_bench.report.waterfall import Bar, Lane, lanes
 from quark_bench.units import SECONDS
 
@@ -36,16 +36,21 @@ STATE_STYLES = {"ok": "green", "complete": "green", "met": "green", "failed": "r
 
 LISTED_FAILURES = 3
 """Kinds of failure that the terminal lists; the report has more."""
+LONGEST_LINE = 1_000
+LONGEST_TEXT = 20_000
+"""Characters of a name or sentence, and of a prompt or an answer, that the terminal is given."""
 LEGEND = "█ on the critical path, ▒ beside it"
 
 
 def run_table(findings: Findings) -> Group:
     """The run's last word: arms side by side, comparisons, attribution, SLOs, granularity, equal answers."""
-    whole = grid(findings, (*SPEED, *score_rows(findings)))
+    whole = grid(findings, (*speed_rows(findings), *score_rows(findings)))
     return Group(
-        Text(findings.titled(_title(findings.manifest)), style="bold"),
+        _text(findings.titled(_title(findings.manifest)), "bold"),
         *(_arm_table(part) for part in _split(whole)),
-        *_paragraph(Text(f"{_mark(number)} {plain(note)}", style="dim") for number, note in enumerate(whole.notes, 1)),
+        *_paragraph(
+            Text(f"{_mark(number)} {one_line(note)}", style="dim") for number, note in enumerate(whole.notes, 1)
+        ),
         *_paragraph(_comparison_lines(findings)),
         *_paragraph(_slo_lines(findings)),
         *_paragraph(_failure_lines(findings)),
@@ -68,7 +73,7 @@ def run_summary(manifest: Mapping[str, Any]) -> Group:
         ("arms", ", ".join(arm["name"] for arm in manifest["arms"])),
         ("outcome", sentences.outcome(manifest)),
     )
-    return Group(*(_labelled(label, value) for label, value in lines))
+    return Group(*(_labelled(label, one_line(value)) for label, value in lines))
 
 
 def ls_table(manifests: Sequence[Mapping[str, Any]]) -> Table:
@@ -103,13 +108,13 @@ def record_view(findings: Findings, prompt_id: str) -> Group:
         hint = f"; did you mean {close[0]!r}?" if close else "; it has no records at all"
         raise UsageError(f"run {findings.manifest['run_id']} has no record of prompt {prompt_id!r}{hint}")
     prompt = findings.prompts.get(prompt_id)
-    about: list[tuple[str, str]] = [("prompt", prompt_id)]
+    about: list[tuple[str, str]] = [("prompt", one_line(prompt_id))]
     if prompt is not None:
         about.append(("text", prompt.text))
         about.extend(("reference", reference) for reference in prompt.reference)
     longest_s = max(lane.latency_s for lane in shown)
     return Group(
-        Text(findings.titled(f"Prompt {plain(prompt_id)}"), style="bold"),
+        _text(findings.titled(f"Prompt {prompt_id}"), "bold"),
         *(_labelled(label, value) for label, value in about),
         *(part for lane in shown for part in _lane_lines(lane, longest_s)),
         Text(LEGEND, style="dim"),
@@ -118,7 +123,7 @@ def record_view(findings: Findings, prompt_id: str) -> Group:
 
 def _title(manifest: Mapping[str, Any]) -> str:
     data, pipeline = manifest["dataset"], manifest["pipeline"]
-    return plain(f"{pipeline['name']} over {data['name']}, {sentences.plural(data['prompts'], 'prompt')}")
+    return f"{pipeline['name']} over {data['name']}, {sentences.plural(data['prompts'], 'prompt')}"
 
 
 def _split(whole: Grid) -> Iterator[Grid]:
@@ -168,7 +173,7 @@ def _slo_lines(findings: Findings) -> Iterator[Text]:
     for result in findings.slos:
         verdict = sentences.verdict(result)
         line = Text("SLO " if result.given else "Target ").append(_state(verdict))
-        yield line.append(f"  {plain(result.slo.text)}  ({sentences.slo_value(findings, result)})")
+        yield line.append(f"  {one_line(result.slo.text)}  ({sentences.slo_value(findings, result)})")
 
 
 def _failure_lines(findings: Findings) -> Iterator[Text]:
@@ -195,7 +200,7 @@ def _paragraph(lines: Iterable[Text]) -> list[RenderableType]:
 
 def _lane_lines(lane: Lane, longest_s: float) -> Iterator[Text]:
     yield Text("")
-    heading = Text(plain(lane.arm), style="bold").append(f"  repeat {lane.repeat}  ", style="not bold")
+    heading = _text(lane.arm, "bold").append(f"  repeat {lane.repeat}  ", style="not bold")
     yield heading.append(_state(lane.status)).append(f"  {SECONDS.format(lane.latency_s)}", style="not bold")
     yield _labelled("answer", lane.answer or "none")
     if lane.error:
@@ -209,7 +214,7 @@ def _bar_line(bar: Bar, longest_s: float) -> Text:
     ready, start, end = (_column(at_s, longest_s) for at_s in (bar.ready_s, bar.start_s, bar.end_s))
     width = max(1, end - start) if bar.attempt else 0
     drawn = " " * ready + "·" * (start - ready) + ("█" if bar.on_chain else "▒") * width
-    name = plain(bar.agent) + (f" (try {bar.attempt})" if bar.attempt > 1 else "")
+    name = one_line(bar.agent) + (f" (try {bar.attempt})" if bar.attempt > 1 else "")
     line = Text(f"  {_clipped(name):<{NAME_WIDTH}}{drawn:<{BAR_WIDTH + 1}}")
     line.append(SECONDS.format(bar.duration_s) if bar.attempt else "", style="dim")
     return line if bar.status == "ok" else line.append("  ").append(_state(bar.status))
@@ -226,13 +231,13 @@ def _clipped(name: str) -> str:
 
 
 def _labelled(label: str, value: object) -> Text:
-    return Text(f"{label:<11}", style="dim").append(plain(value), style="not dim")
+    return Text(f"{label:<11}", style="dim").append(plain(shortened(str(value), LONGEST_TEXT)), style="not dim")
 
 
 def _state(state: str) -> Text:
     """A state in its colour; the word alone says it too."""
-    return Text(plain(state), style=STATE_STYLES.get(state, ""))
+    return _text(state, STATE_STYLES.get(state, ""))
 
 
-def _text(value: object) -> Text:
-    return Text(plain(value))
+def _text(value: object, style: str = "") -> Text:
+    return Text(one_line(shortened(str(value), LONGEST_LINE)), style=style)
