@@ -193,8 +193,10 @@ def record_blocks(
     """Carry out all blocks and write what comes back. Whatever happens, the manifest tells how it ended."""
     store.write_manifest(path, manifest)
     state = "failed"
+    began_s = time.perf_counter()
+    earlier = manifest.get("breakers", [])
     try:
-        with store.RunWriter(path, manifest["session"], time.perf_counter()) as writer:
+        with store.RunWriter(path, manifest["session"], began_s) as writer:
             for arm, trials in writer.finished_trials.items():
                 watcher.finished_before(arm, trials)
             for block in plan.blocks:
@@ -204,6 +206,8 @@ def record_blocks(
                 for batch in metered(executor, block, layout.settings[block.arm], finished, manifest):
                     writer.append(batch)
                     watcher.advanced(batch)
+                now = [{"session": manifest["session"], **each} for each in executor.breakers(began_s)]
+                manifest["breakers"] = [*earlier, *now]
         state = "running"  # until it is weighed: a run killed in between is continued there
     except KeyboardInterrupt:
         state = "interrupted"

@@ -20,13 +20,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import cloudpickle
-from distributed import Client, Future, as_completed, secede
+from distributed import Client, Future, Worker, as_completed, secede
 
 from quark_bench.errors import ClusterError, ExecutionError, describe
 from quark_bench.execute import Consumption, Setting, Work, job_of
 from quark_bench.execute.agent_graphs import AgentGraphs
 from quark_bench.execute.cluster import Connection, loss_of, open_cluster
 from quark_bench.execute.process import MISSING, PipelineMissingError, read_consumption, this_process
+from quark_bench.execute.shared import link_breakers, share_breakers, shared_histories
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Chunk, Granularity, Strategy
 from quark_bench.record import Batch
@@ -73,6 +74,8 @@ class OnDask:
     def prepare(self, work: Work) -> None:
         self._work = work
         self._pipelines = {arm: shipment.load() for arm, shipment in work.shipments.items()}
+        if any(pipeline.breakers for pipeline in self._pipelines.values()):
+            share_breakers(self.client, work.run_key)
         self._load_everywhere()
         self._hop_s = self._measure_hop()
 
@@ -85,6 +88,11 @@ class OnDask:
             yield from graphs.run(block, list(setting.chunks(block, finished)), self._load_everywhere)
         else:
             yield from self._run_chunks(work, block, deque(setting.chunks(block, finished)))
+
+    def breakers(self, since_s: float) -> list[dict[str, Any]]:
+        assert self._work is not None, "prepare comes before breakers"
+        named = {arm: tuple(pipeline.breakers) for arm, pipeline in self._pipelines.items() if pipeline.breakers}
+        return shared_histories(self.client, self._work.run_key, named, since_s) if named else []
 
     def takers(self, in_flight: int) -> int:
         return len(self._lanes(in_flight))
@@ -252,14 +260,15 @@ def run_chunk(job: bytes) -> bytes:
         return pickle.dumps(describe(error), 5)
 
 
-def load_on_worker(payload: bytes) -> tuple[str, str | None]:
+def load_on_worker(payload: bytes, dask_worker: Worker) -> tuple[str, str | None]:
     """Load pipelines on this worker: its name, and what failed. Ctrl-C in a terminal is the client's to handle."""
     with contextlib.suppress(ValueError):  # not the main thread: the program around the worker has its own handler
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     process = this_process()
     try:
-        for shipment in pickle.loads(payload):
-            process.load(shipment)
+        loaded = [process.load(shipment) for shipment in pickle.loads(payload)]
+        if any(wired.pipeline.breakers for wired in loaded):
+            link_breakers(process, dask_worker)
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a set-up must not end the worker
         return process.bench.worker, describe(error)
     return process.bench.worker, None

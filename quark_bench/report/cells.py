@@ -61,6 +61,7 @@ SPEED = (
     Shown("CPU per prompt", "cpu_s_per_prompt"),
     Shown("peak memory", "peak_memory_bytes"),
     Shown("failed", "failed_share"),
+    Shown("degraded", "degraded_share", "records", "degraded_records"),
 )
 """How fast, how parallel, at what price, and how often not at all."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from quark_bench.record import ENGINE_FAULT
 from quark_bench.report.findings import Findings
 from quark_bench.report.waterfall import text_of
 
@@ -46,7 +47,7 @@ def kinds_of_failure(findings: Findings, most: int) -> Failures:
 def _failure(findings: Findings, cause: tuple[Any, ...], trials: pd.DataFrame) -> Failure:
     status, agent, error = cause
     return Failure(
-        agent=agent or "unknown",
+        agent=agent or ("the engine" if (error or "").startswith(ENGINE_FAULT) else "unknown"),
         error=_shortened(error or "no error was recorded"),
         status=status,
         trials=len(trials),

@@ -28,6 +28,7 @@ MOST_FAILURES = 20
 AGENT_COLUMNS: tuple[tuple[str, str, Unit], ...] = (
     ("calls", "calls", COUNT),
     ("failed", "failed", COUNT),
+    ("fallback", "fallback", COUNT),
     ("skipped", "skipped", COUNT),
     ("p50_s", "median", SECONDS),
     ("p95_s", "95 %", SECONDS),
