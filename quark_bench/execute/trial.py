@@ -278,7 +278,8 @@ async def run_step(
         if failed is not None and follows is Next.GO_ON_SEQUENTIALLY:
             if not alone and not spans:
                 raise EngineFaultError(failed.error)
-            fault, threads, tried = f"{failed.error}; called on the event loop", None, tried - 1
+            fault = describe(EngineFaultError(f"{failed.error}; called on the event loop"))
+            threads, tried = None, tried - 1
             continue
         usage = call.usage if call is not None else NOTHING_USED
         cost_usd += usage.cost_usd
@@ -410,7 +411,7 @@ async def _attempt(
         if callee.is_answer:
             answer = answer_text(value)
     except EngineFaultError as fault:
-        return None, None, Failed(Failure.ENGINE, describe(fault))
+        return None, None, Failed(Failure.ENGINE, str(fault))
     except GeneratorExit as raised:
         if not _runs(branch.task):
             raise  # nobody waits for this trial any more: its coroutine is being thrown away
