@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from quark_bench.errors import QuarkBenchError
     from quark_bench.pipeline import Pipeline
     from quark_bench.plan import Arm, Strategy
-    from quark_bench.policy import Policy
+    from quark_bench.policy import Breaker, Policy
     from quark_bench.run import Run
 
 __all__ = [
     "Agent",
     "Arm",
+    "Breaker",
     "Call",
     "Dataset",
     "Model",
@@ -43,6 +44,7 @@ __all__ = [
 _HOMES = {
     "Agent": "agent",
     "Arm": "plan",
+    "Breaker": "policy",
     "Call": "agent",
     "Model": "agent",
     "Pipeline": "pipeline",

@@ -6,11 +6,13 @@ import functools
 import hashlib
 import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Protocol, overload
 
 from quark_bench.errors import PipelineError
+from quark_bench.fingerprint import fingerprint
 from quark_bench.policy import Policy
 
 RESERVED = ("prompt", "call")
@@ -74,7 +76,8 @@ class Call:
 
     `deadline_s` is the time left when the attempt began (None: no limit). `ready` is what the agent's
     `setup` returned in this process. `seed` depends on the run's seed, the prompt, the repeat and the agent,
-    not on the arm or the attempt, so that arms meet equal draws.
+    not on the arm or the attempt, so that arms meet equal draws. `attempt` is that of the call's span: it counts
+    from 1 and goes on in a fallback. `inputs` holds the arguments of the call.
     """
 
     agent: str
@@ -88,6 +91,7 @@ class Call:
     generator: Model | None
     blocking: bool
     usage: Usage = field(default_factory=Usage)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def seed(self) -> int:
@@ -95,9 +99,14 @@ class Call:
 
     @property
     def idempotency_key(self) -> str:
-        """Equal for every execution of this trial's call, whatever worker or attempt it runs on."""
-        parts = "\0".join((self.run_key, self.prompt_id, str(self.repeat), canonical(self.agent)))
-        return hashlib.sha256(parts.encode()).hexdigest()[:32]
+        """Equal for every execution of one call: on any worker, in any attempt, in a resumed session.
+
+        It differs between runs, arms, prompts, repeats, agents and inputs. Hashed when it is read, from the inputs
+        as they are then.
+        """
+        given = {canonical(name): value for name, value in self.inputs.items() if name not in RESERVED}
+        named = (self.run_key, self.prompt_id, str(self.repeat), canonical(self.agent), fingerprint(given))
+        return hashlib.sha256("\0".join(named).encode()).hexdigest()[:32]
 
     def model(self, messages: Sequence[Message]) -> Any:
         """Ask the run's model: `await call.model(...)` in an async agent, `call.model(...)` in a sync one.
@@ -138,7 +147,7 @@ class Agent:
 
     `setup` runs once per process, outside every latency; its result is `call.ready`. `cpu` says that the
     agent burns CPU rather than waits; `resources` are Dask resources it needs; an `optional` agent's failure
-    degrades a record instead of failing it.
+    degrades a record instead of failing it. `fallback` is called in its place when it has failed for good.
     """
 
     name: str
@@ -152,6 +161,7 @@ class Agent:
     cpu: bool = False
     resources: Mapping[str, float] = field(default_factory=dict)
     optional: bool = False
+    fallback: Agent | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself, as a unit test would."""
@@ -167,6 +177,35 @@ class Agent:
         if module and path and module != "__main__" and _resolve(module, path) is self:
             return _imported, (module, path)
         return Agent, tuple(getattr(self, slot) for slot in self.__dataclass_fields__)
+
+    @property
+    def breaker_name(self) -> str:
+        """What the agent's circuit breaker is known by: its provider, else the agent itself."""
+        breaker = self.policy.breaker
+        return self.name if breaker is None or breaker.provider is None else breaker.provider
+
+    def chain(self) -> Iterator[Agent]:
+        """The agent, its fallback, that one's fallback, and so on."""
+        link: Agent | None = self
+        while link is not None:
+            yield link
+            link = link.fallback
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """What a fallback that is a plain value calls: gives the value, at once."""
+
+    value: Any
+
+    async def __call__(self) -> Any:
+        return self.value
+
+
+class _Absent(Enum):
+    """Stands for an option that was not given where None is a value like any other."""
+
+    ABSENT = "absent"
 
 
 def _imported(module: str, path: str) -> Agent:
@@ -202,6 +241,7 @@ def agent(
     cpu: bool = False,
     resources: Mapping[str, float] | None = None,
     optional: bool = False,
+    fallback: Any = _Absent.ABSENT,
     **policy: Any,
 ) -> Callable[[Callable[..., Any]], Agent]: ...
 def agent(
@@ -213,13 +253,15 @@ def agent(
     cpu: bool = False,
     resources: Mapping[str, float] | None = None,
     optional: bool = False,
+    fallback: Any = _Absent.ABSENT,
     **policy: Any,
 ) -> Any:
     """Make an Agent of a function, coroutine function, callable object or partial.
 
-    Every parameter but `prompt` and `call` names the agent whose result it takes. Further keywords are the
-    Policy's (`timeout_s`, `retries`, ...). Raises PipelineError, naming the agent, for a signature that
-    cannot be wired.
+    Every parameter but `prompt` and `call` names the agent whose result it takes. `fallback` stands in for an agent
+    that failed for good: a plain value (also None), a function, or another Agent under a Policy of its own; it may
+    take `prompt`, `call` and the agent's inputs. Further keywords are the Policy's (`timeout_s`, `retries`, ...).
+    Raises PipelineError, naming the agent, for a signature that cannot be wired.
     """
 
     def make(function: Callable[..., Any]) -> Agent:
@@ -238,9 +280,28 @@ def agent(
             cpu=cpu,
             resources=dict(resources or {}),
             optional=optional,
+            fallback=None if fallback is _Absent.ABSENT else _fallback_of(chosen, inputs, limits, fallback),
         )
 
     return make if function is None else make(function)
+
+
+def _fallback_of(name: str, inputs: Sequence[Input], policy: Policy, given: Any) -> Agent:
+    """What was given as the agent's fallback, as an Agent. A function has the time that the agent had."""
+    if isinstance(given, Agent):
+        made = given
+    else:
+        function = given if callable(given) else Constant(given)
+        made = agent(name=f"{name}_fallback", timeout_s=policy.timeout_s)(function)
+    known = {canonical(each.parameter) for each in inputs}
+    foreign = [each.parameter for each in made.inputs if canonical(each.parameter) not in known]
+    if foreign:
+        takes = ", ".join((*RESERVED, *(each.parameter for each in inputs)))
+        raise PipelineError(
+            f"agent {name!r}: its fallback {made.name!r} needs {foreign[0]!r}, which the agent itself does not take; "
+            f"a fallback may take {takes}"
+        )
+    return made
 
 
 def _limits_of(name: str, policy: Mapping[str, Any]) -> Policy:

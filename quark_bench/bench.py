@@ -218,14 +218,15 @@ def record_blocks(
         executor.drain.begin()
         watcher.stage(f"ending what is under way, {DRAIN_S:.0f} s at most; Ctrl-C again quits at once")
 
+    began_s = time.perf_counter()
     try:
         with (
-            store.RunWriter(path, manifest["session"], time.perf_counter()) as writer,
+            store.RunWriter(path, manifest["session"], began_s) as writer,
             first_interrupt(ask_to_end),
         ):
             for arm, trials in writer.finished_trials.items():
                 watcher.finished_before(arm, trials)
-            for batch in _batches(plan, executor, layout, writer, manifest):
+            for batch in _batches(plan, executor, layout, writer, manifest, began_s):
                 writer.append(batch)
                 watcher.advanced(batch)
         if executor.drain.begun:
@@ -242,15 +243,18 @@ def record_blocks(
 
 
 def _batches(
-    plan: Plan, executor: Executor, layout: Layout, writer: store.RunWriter, manifest: Manifest
+    plan: Plan, executor: Executor, layout: Layout, writer: store.RunWriter, manifest: Manifest, began_s: float
 ) -> Iterator[Batch]:
     """What comes of the blocks, one after another, without the chunks that an earlier session finished."""
+    earlier = manifest.get("breakers", [])
     for block in plan.blocks:
         setting, finished = layout.settings[block.arm], writer.finished_chunks(block.index)
         if executor.drain.begun:
             return
         if len(finished) < sum(1 for _ in setting.chunks(block)):
             yield from metered(executor, block, setting, finished, manifest)
+            now = [{"session": manifest["session"], **each} for each in executor.breakers(began_s)]
+            manifest["breakers"] = [*earlier, *now]
 
 
 def metered(

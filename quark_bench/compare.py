@@ -36,7 +36,8 @@ class Comparison:
 
     `work_over_critical_path` is the median speed-up that b's DAG allows to a single prompt,
     `parallel_efficiency` the part of it that b reached. `answers_differ` names the first prompts that were
-    answered differently; `scores` are mean differences b - a, failures as zero.
+    answered differently; `scores` are mean differences b - a, failures as zero. `went_sequential` counts records of
+    a and of b whose agents were called one after another because of a fault of the engine.
     """
 
     a: str
@@ -52,6 +53,7 @@ class Comparison:
     answers_differ: tuple[str, ...]
     answers_differ_count: int
     scores: Mapping[str, Interval]
+    went_sequential: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ def compare_arms(
         answers_differ=differ[:MOST_NAMED],
         answers_differ_count=len(differ),
         scores=_score_differences(paired, [name for name in measures_a if name in measures_b]),
+        went_sequential=(_count(measures_a, "sequential_records"), _count(measures_b, "sequential_records")),
     )
 
 
@@ -226,3 +229,7 @@ def _score(paired: pd.DataFrame, name: str, number: int) -> Floats:
 def _value(measures: Mapping[str, Measure], name: str) -> float | None:
     found = measures.get(name)
     return found.value if found else None
+
+
+def _count(measures: Mapping[str, Measure], name: str) -> int:
+    return int(_value(measures, name) or 0)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from quark_bench.agent import Agent, Constant
 from quark_bench.dataset import Dataset
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import Plan
@@ -52,6 +53,8 @@ def first_manifest(
                     "needs": [pipeline.steps[need].name for need in step.needs],
                     "timeout_s": step.agent.policy.timeout_s,
                     "retries": step.agent.policy.retries,
+                    "breaker": str(step.agent.policy.breaker) if step.agent.policy.breaker else None,
+                    "fallback": _fallback_told(step.agent),
                     "optional": step.agent.optional,
                     "is_async": step.agent.is_async,
                 }
@@ -73,9 +76,17 @@ def first_manifest(
         "blocks": [[block.arm, block.repeat, block.start, block.stop] for block in plan.blocks],
         "scorers": list(scorers),
         "usage": [],
+        "breakers": [],
         "provenance": provenance(),
         "conservation": count_trials(pd.DataFrame({"status": []}), plan.planned),
     }
+
+
+def _fallback_told(agent: Agent) -> str | None:
+    """The agents that stand in for one that failed, in turn; None where there are none."""
+    others = list(agent.chain())[1:]
+    told = ("a value" if isinstance(each.function, Constant) else each.name for each in others)
+    return ", then ".join(told) or None
 
 
 def measured(manifest: Manifest, state: str, conservation: Mapping[str, int]) -> Manifest:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from quark_bench import stats
 from quark_bench.critical_path import Calls, Layout, calls_of, critical_shares, earliest_ends, shares, under_way
-from quark_bench.record import Span
+from quark_bench.record import ENGINE_FAULT, REFUSAL, Span
 from quark_bench.stats import Floats, Groups, Interval
 from quark_bench.units import BYTES, COUNT, DOLLARS, PER_SECOND, RATIO, SCORE, SECONDS, SHARE, TOKENS, Direction, Unit
 
@@ -45,10 +45,14 @@ _UNITS: dict[str, tuple[Unit, Direction]] = {
     "peak_memory_bytes": (BYTES, Direction.LOWER),
     "failed_share": (SHARE, Direction.LOWER),
     "degraded_share": (SHARE, Direction.LOWER),
+    "degraded_records": (COUNT, Direction.LOWER),
+    "sequential_records": (COUNT, Direction.LOWER),
     "tokens_in": (TOKENS, Direction.LOWER),
     "tokens_out": (TOKENS, Direction.LOWER),
     "cost_usd": (DOLLARS, Direction.LOWER),
     "retries": (COUNT, Direction.LOWER),
+    "fallbacks": (COUNT, Direction.LOWER),
+    "refused_calls": (COUNT, Direction.LOWER),
 }
 
 _SPAN_COLUMNS = ("session", "arm", "repeat", "block", "chunk", *Span._fields, "worker")
@@ -212,14 +216,19 @@ def _outcomes(records: pd.DataFrame, spans: pd.DataFrame) -> Intervals:
     def total(name: str) -> Interval:
         return _number(float(np.nansum(_numbers(records, name))))
 
-    again = ((spans["attempt"] > 1) & (spans["status"] != "skipped")).sum()
+    refused = _tells(spans["error"], REFUSAL)
+    again = ((spans["attempt"] > 1) & ~spans["status"].isin(("skipped", "fallback")) & ~refused).sum()
     return {
         "failed_share": share("failed"),
         "degraded_share": share("degraded"),
+        "degraded_records": _number(float((records["status"] == "degraded").sum())),
+        "sequential_records": _number(float(_tells(records["error"], ENGINE_FAULT).sum())),
         "tokens_in": total("tokens_in"),
         "tokens_out": total("tokens_out"),
         "cost_usd": total("cost_usd"),
         "retries": _number(float(again)),
+        "fallbacks": total("fallbacks"),
+        "refused_calls": _number(float(refused.sum())),
     }
 
 
@@ -241,7 +250,8 @@ def score_or_zero(records: pd.DataFrame, scorer: str) -> Floats:
 def agent_table(records: pd.DataFrame, spans: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     """One row per agent of the records' arm, in the layout's order; the index is the agent's name.
 
-    `calls, failed, skipped` count calls, whatever their attempts; `mean_s, p50_s, p95_s` are over calls, attempts
+    `calls, failed, fallback, skipped` count calls, whatever their attempts, `fallback` those that a fallback
+    answered; `mean_s, p50_s, p95_s` are over calls, attempts
     summed; `queue_s` is their mean wait; `work_share, critical_path_share` are shares of all agents' work and of
     the records' critical paths; `tokens_in, tokens_out` are sums; `simulated_share` is the part of the agent's
     work that was a simulated latency. NaN where there is nothing to say.
@@ -256,6 +266,7 @@ def agent_table(records: pd.DataFrame, spans: pd.DataFrame, layout: Layout) -> p
     columns = {
         "calls": by_agent.size(),
         "failed": by_agent["failed"].sum(),
+        "fallback": by_agent["fallback"].sum(),
         "skipped": pd.Series(skipped.reindex(names).to_numpy()),
         "mean_s": by_agent["s"].mean(),
         "p50_s": by_agent["s"].quantile(0.50),
@@ -268,12 +279,13 @@ def agent_table(records: pd.DataFrame, spans: pd.DataFrame, layout: Layout) -> p
         "simulated_share": pd.Series(np.where(work_s > 0, simulated_s, np.nan) / np.where(work_s > 0, work_s, 1.0)),
     }
     table = pd.DataFrame(columns, index=pd.RangeIndex(len(names))).set_axis(names)
-    counts = ["calls", "failed", "skipped", "tokens_in", "tokens_out"]
+    counts = ["calls", "failed", "fallback", "skipped", "tokens_in", "tokens_out"]
     return table.fillna(dict.fromkeys(counts, 0)).astype(dict.fromkeys(counts, np.int64))
 
 
 def _per_call(spans: pd.DataFrame, calls: Calls) -> pd.DataFrame:
-    """One row per call: its agent's number, the sums over its attempts, and whether all of them failed."""
+    """One row per call: its agent's number, the sums over its attempts, whether all of them failed or one was its
+    fallback's."""
     taken = spans.iloc[calls.row]
     attempts = pd.DataFrame(
         {name: _numbers(taken, name) for name in ("queue_s", "tokens_in", "tokens_out", "simulated_s")}
@@ -281,7 +293,8 @@ def _per_call(spans: pd.DataFrame, calls: Calls) -> pd.DataFrame:
     attempts["agent"] = calls.agent
     attempts["s"] = calls.end_s - calls.start_s
     attempts["failed"] = (taken["status"] == "failed").to_numpy(bool)
-    how = dict.fromkeys(attempts, "sum") | {"agent": "first", "failed": "all"}
+    attempts["fallback"] = (taken["status"] == "fallback").to_numpy(bool)
+    how = dict.fromkeys(attempts, "sum") | {"agent": "first", "failed": "all", "fallback": "any"}
     return attempts.groupby(calls.record * calls.agents + calls.agent).agg(how)
 
 
@@ -289,6 +302,11 @@ def _spans_of(records: pd.DataFrame, spans: pd.DataFrame) -> pd.DataFrame:
     """The spans of the records' arms; an empty table gets the columns that it may lack."""
     known = spans.reindex(columns=_SPAN_COLUMNS) if spans.empty else spans
     return known[:0] if records.empty else known[known["arm"].isin(records["arm"].unique())]
+
+
+def _tells(errors: pd.Series, kind: str) -> pd.Series:
+    """Which errors are of that kind; a missing one is not."""
+    return errors.astype("string").str.startswith(f"{kind}:").fillna(False).astype(bool)
 
 
 def _answered(records: pd.DataFrame) -> NDArray[np.bool_]:

@@ -23,7 +23,8 @@ class ShownComparison(Comparison):
         return cls(**{name: getattr(comparison, name) for name in fields})
 
     def __repr__(self) -> str:
-        return f"{sentences.comparison(self)}; {sentences.answers(self)}"
+        told = (sentences.comparison(self), sentences.answers(self), sentences.faults(self))
+        return "; ".join(filter(None, told))
 
     def _repr_html_(self) -> str:
         rows = (
@@ -37,10 +38,11 @@ class ShownComparison(Comparison):
         )
         caption = html.escape(f"{self.b} against {self.a}: how many times better ({sentences.pairs(self)})")
         detectable = f", smallest detectable change {SHARE.format(self.mde)}" if self.mde is not None else ""
+        told = ". ".join(filter(None, (sentences.answers(self) + detectable, sentences.faults(self))))
         return (
             f"<table><caption>{caption}</caption><thead><tr><th></th><th scope='col'>ratio</th>"
             f"<th scope='col'>95 % interval</th></tr></thead><tbody>{body}</tbody></table>"
-            f"<p>{html.escape(sentences.answers(self))}{detectable}.</p>"
+            f"<p>{html.escape(told)}.</p>"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from quark_bench.agent import RESERVED, Agent, Model, agent, canonical
 from quark_bench.errors import PipelineError
+from quark_bench.policy import Breaker
 
 
 class Shipment(Protocol):
@@ -50,10 +51,11 @@ class Pipeline:
 
     `answer` names the agent whose result is the record's answer; it may be left out when one agent is the
     only one that feeds no other. `model` is what `call.model` asks. `latency_profile` names simulated
-    latencies, if the agents have any. `agents` keep their declared order wherever their inputs allow it.
+    latencies, if the agents have any. `agents` keep their declared order wherever their inputs allow it. `breakers`
+    holds the circuit breakers of agents and fallbacks by name.
 
     Raises PipelineError, naming the culprit, for equal names, reserved names, an input that no agent has, a
-    cycle, or an unknown answer agent.
+    cycle, an unknown answer agent, or breakers that share a name and nothing else.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Pipeline:
         self.steps = _wire(name, declared)
         self.needs = tuple(step.needs for step in self.steps)
         self.answer_index = _answer_index(name, self.steps, answer)
+        self.breakers = _breakers(name, self.agents)
 
     @property
     def agents(self) -> tuple[Agent, ...]:
@@ -167,6 +170,21 @@ def _cycle(waiting: Sequence[str], by_name: dict[str, Agent]) -> str:
         path.append(next(key for key in needed if key in waiting))
     loop = path[path.index(path[-1]) :]
     return " -> ".join(by_name[key].name for key in reversed(loop))
+
+
+def _breakers(pipeline: str, agents: Iterable[Agent]) -> dict[str, Breaker]:
+    found: dict[str, Breaker] = {}
+    for each in (link for head in agents for link in head.chain()):
+        breaker = each.policy.breaker
+        if breaker is None:
+            continue
+        name = each.breaker_name
+        if found.setdefault(name, breaker) != breaker:
+            raise PipelineError(
+                f"pipeline {pipeline!r}: agent {each.name!r} asks for a breaker {name!r} that {breaker}, but another "
+                f"agent's {found[name]}; give both the same, or other names"
+            )
+    return found
 
 
 def _answer_index(pipeline: str, steps: tuple[Step, ...], answer: str | None) -> int:

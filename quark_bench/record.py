@@ -11,13 +11,18 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+REFUSAL = "CircuitOpenError"
+"""Begins the error of a call that an open circuit breaker refused."""
+ENGINE_FAULT = "EngineFaultError"
+"""Begins the error of a record whose agents were called one after another because of a fault of the engine."""
+
 
 class RecordStatus(StrEnum):
     """How a trial ended."""
 
     OK = "ok"
     DEGRADED = "degraded"
-    """An optional agent failed; the answer is there."""
+    """The answer is there, but an optional agent failed, a fallback answered, or the engine had a fault."""
     FAILED = "failed"
     """An agent that is not optional failed, or the answer is missing."""
 
@@ -27,6 +32,8 @@ class SpanStatus(StrEnum):
 
     OK = "ok"
     FAILED = "failed"
+    FALLBACK = "fallback"
+    """The agent's fallback gave the result in its place."""
     SKIPPED = "skipped"
     """Never called: an agent it needs has no result."""
 
@@ -79,6 +86,7 @@ class Record(NamedTuple):
     simulated_s: float
     attempts: int
     fallbacks: int
+    """Agents in whose place a fallback answered."""
     executions: int
     """How often the trial was run in all; above 1 after a lost worker."""
     tokens_in: int

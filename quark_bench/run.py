@@ -187,9 +187,11 @@ def summary(run: Run) -> dict[str, Any]:
                 "lost_pairs": each.lost_pairs,
                 "mde": each.mde,
                 "answers_differ": each.answers_differ_count,
+                "went_sequential": dict(zip((each.a, each.b), each.went_sequential, strict=True)),
             }
             for each in run.findings.comparisons
         ],
+        "breakers": list(run.findings.breakers),
         "slos": [{"text": r.slo.text, "value": r.value, "met": r.met, "given": r.given} for r in run.slos],
         "report": str(run.path / REPORT) if (run.path / REPORT).is_file() else None,
     }

@@ -25,7 +25,9 @@ from typing import Any
 
 import cloudpickle
 
+from quark_bench.agent import Constant
 from quark_bench.errors import PipelineError, QuarkBenchError, describe
+from quark_bench.fingerprint import canonical_form
 from quark_bench.pipeline import Pipeline
 from quark_bench.source_tree import SourceTree
 
@@ -139,9 +141,11 @@ def pack_pipeline(pipeline: Pipeline) -> PickledPipeline:
             "open files, connections and locks in its setup=, not at the top of the script"
         ) from error
     trees = tuple(SourceTree.of(root, files) for root, files in sorted(_roots(payload).items()))
-    sources = [_source_text(agent.function) for agent in pipeline.agents]
-    shape = [(agent.name, str(agent.inputs), str(agent.policy), agent.optional) for agent in pipeline.agents]
-    settings = [_settings(agent.function) for agent in pipeline.agents]
+    # Fallbacks are agents too: what they do and may do changes what the pipeline does.
+    called = [link for agent in pipeline.agents for link in agent.chain()]
+    sources = [_source_text(agent.function) for agent in called]
+    shape = [(agent.name, str(agent.inputs), repr(agent.policy), agent.optional) for agent in called]
+    settings = [_settings(agent.function) for agent in called]
     key = _key(*(tree.digest for tree in trees), *sources, str(shape), str(settings), pipeline.answer, _model(pipeline))
     return PickledPipeline(payload, trees, key)
 
@@ -182,6 +186,8 @@ def _settings(function: Any) -> str:
     """The plain values that a callable object or a partial holds: they change what it does."""
     if isinstance(function, partial):
         return repr((function.args, sorted(function.keywords.items())))
+    if isinstance(function, Constant):
+        return canonical_form(function)
     if dataclasses.is_dataclass(function) and not isinstance(function, type):
         return repr(function)
     held = getattr(function, "__dict__", {})

@@ -7,10 +7,12 @@ import sys
 
 import cloudpickle
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quark_bench.agent import Agent, Call, Input, Reply, agent, canonical, stable_hash
 from quark_bench.errors import PipelineError
-from quark_bench.policy import Policy
+from quark_bench.policy import Breaker, Policy
 
 
 def function(prompt, memory, call):
@@ -197,18 +199,19 @@ class Echo:
         return Reply(f"{messages[0]['content']} {seed}", tokens_in=2, tokens_out=3, cost_usd=0.5, first_token_s=0.1)
 
 
-def call_of(*, agent="reader", trial_seed=1, attempt=1, generator=None, blocking=True):
+def call_of(*, agent="reader", trial_seed=1, attempt=1, generator=None, blocking=True, run_key="run", **more):
     return Call(
         agent=agent,
-        prompt_id="p-1",
-        repeat=0,
+        prompt_id=more.pop("prompt_id", "p-1"),
+        repeat=more.pop("repeat", 0),
         attempt=attempt,
         trial_seed=trial_seed,
         deadline_s=None,
         ready=None,
-        run_key="run",
+        run_key=run_key,
         generator=generator,
         blocking=blocking,
+        **more,
     )
 
 
@@ -237,6 +240,88 @@ def test_a_seed_depends_on_trial_and_agent_but_not_on_the_attempt() -> None:
 def test_an_idempotency_key_is_equal_for_every_execution_of_one_call() -> None:
     assert call_of().idempotency_key == call_of(attempt=2, agent="Reader").idempotency_key
     assert call_of().idempotency_key != call_of(agent="other").idempotency_key
+
+
+circumstances = st.fixed_dictionaries(
+    {
+        "run_key": st.sampled_from(["run-sync", "run-async"]),
+        "prompt_id": st.sampled_from(["p-1", "p-2"]),
+        "repeat": st.integers(0, 1),
+        "agent": st.sampled_from(["reader", "writer"]),
+        "inputs": st.dictionaries(
+            st.sampled_from(["memory", "facts"]), st.none() | st.integers(0, 2) | st.lists(st.sampled_from("ab"))
+        ),
+    }
+)
+
+
+@given(circumstances, circumstances, st.integers(1, 9), st.integers(1, 9))
+def test_keys_are_equal_where_run_arm_prompt_repeat_agent_and_inputs_are(one, other, attempt, other_attempt) -> None:
+    keys = [call_of(**each, attempt=n).idempotency_key for each, n in ((one, attempt), (other, other_attempt))]
+    assert (keys[0] == keys[1]) == (one == other)
+
+
+def test_a_key_is_hashed_from_inputs_only() -> None:
+    given = {"prompt": object(), "memory": "kept"}
+    call = call_of(inputs=given)
+    given["call"] = call
+    assert call.idempotency_key == call_of(inputs={"Memory": "kept"}).idempotency_key
+
+
+def test_an_upstream_default_and_a_real_value_have_different_keys() -> None:
+    assert call_of(inputs={"memory": None}).idempotency_key != call_of(inputs={"memory": "kept"}).idempotency_key
+
+
+@pytest.mark.parametrize("value", [None, "sorry", 0, ["a"], {"answer": "sorry"}])
+def test_a_fallback_may_be_any_plain_value_also_none(value) -> None:
+    made = agent(fallback=value)(function)
+    assert asyncio.run(made.fallback()) == value
+    assert made.fallback.inputs == ()
+
+
+def test_without_a_fallback_there_is_none() -> None:
+    assert agent(function).fallback is None
+
+
+@agent(timeout_s=3, retries=2, fallback="at last")
+def understudy(prompt, memory):
+    return "understudy"
+
+
+def test_a_fallback_may_be_a_function_or_another_agent_with_its_own_policy() -> None:
+    by_function = agent(timeout_s=7, retries=5, fallback=lambda prompt, mem_ory, call: "by function")(function).fallback
+    assert (by_function.name, by_function.policy) == ("function_fallback", Policy(timeout_s=7))
+    assert agent(fallback=understudy)(function).fallback is understudy
+    assert [each.name for each in agent(fallback=understudy)(function).chain()] == [
+        "function",
+        "understudy",
+        "understudy_fallback",
+    ]
+
+
+@pytest.mark.parametrize("fallback", [lambda prompt, facts: facts, lambda facts=None: facts])
+def test_a_fallback_takes_only_what_its_agent_takes(fallback) -> None:
+    with pytest.raises(
+        PipelineError, match=r"'function': its fallback 'function_fallback' needs 'facts'.*call, memory"
+    ):
+        agent(fallback=fallback)(function)
+
+
+@pytest.mark.parametrize("fallback", [None, "sorry", function, understudy])
+def test_an_agent_travels_with_its_fallback(fallback) -> None:
+    @agent(fallback=fallback, breaker=Breaker(failures=2))
+    def fragile(prompt, memory, call):
+        pass
+
+    arrived = pickle.loads(cloudpickle.dumps(fragile))
+    assert arrived.policy == fragile.policy
+    assert [each.name for each in arrived.chain()] == [each.name for each in fragile.chain()]
+    assert arrived.fallback.function == fragile.fallback.function
+
+
+def test_a_breaker_is_known_by_its_provider_or_its_agent() -> None:
+    assert agent(breaker=Breaker())(function).breaker_name == "function"
+    assert agent(breaker=Breaker(provider="openai"))(function).breaker_name == "openai"
 
 
 def test_a_stable_hash_is_the_same_in_every_process() -> None:

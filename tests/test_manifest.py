@@ -60,6 +60,8 @@ def test_the_pipeline_is_told_with_its_needs_and_policies(manifest):
         "needs": [],
         "timeout_s": 7,
         "retries": 2,
+        "breaker": None,
+        "fallback": None,
         "optional": True,
         "is_async": False,
     }

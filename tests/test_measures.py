@@ -39,6 +39,8 @@ def run(prompts: int, *, failed: Sequence[int] = (), repeats: int = 1, blocks: i
 def _record(start_s: float, latency_s: float, status: str, score: float | None) -> dict[str, Any]:
     return {
         "status": status,
+        "error": "ValueError: none" if status == "failed" else None,
+        "fallbacks": 0,
         "start_s": start_s,
         "latency_s": latency_s,
         "answer_s": None if status == "failed" else latency_s,
@@ -63,6 +65,7 @@ def _spans(start_s: float, *, failed: bool) -> list[dict[str, Any]]:
             "agent": agent,
             "attempt": attempt,
             "status": status,
+            "error": "ValueError: none" if status == "failed" else None,
             "start_s": start_s + begin_s,
             "end_s": start_s + end_s,
             "queue_s": 0.001,

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from quark_bench.agent import agent
 from quark_bench.errors import PipelineError
 from quark_bench.pipeline import Pipeline
+from quark_bench.policy import Breaker
 
 
 def step(name, *needs):
@@ -149,3 +150,24 @@ def test_a_pipeline_that_cannot_be_wired_names_the_culprit(agents, answer, messa
 def test_reserved_names_are_reserved_however_they_are_written(name) -> None:
     with pytest.raises(PipelineError, match="which is reserved"):
         Pipeline("broken", [step(name)])
+
+
+def guarded(name, fallback="none", **breaker):
+    return agent(name=name, fallback=fallback, breaker=Breaker(**breaker))(step(name, "prompt").function)
+
+
+def test_breakers_are_known_by_provider_or_agent_those_of_fallbacks_too():
+    second = guarded("second", failures=2)
+    pipeline = Pipeline(
+        "guarded",
+        [guarded("a", provider="openai"), guarded("b", provider="openai"), guarded("c", fallback=second)],
+        answer="a",
+    )
+    assert pipeline.breakers == {"openai": Breaker(provider="openai"), "c": Breaker(), "second": Breaker(failures=2)}
+
+
+def test_agents_that_share_a_breaker_agree_on_it():
+    with pytest.raises(PipelineError, match=r"agent 'b' asks for a breaker 'openai' that opens after 2 .*give both"):
+        Pipeline("two", [guarded("a", provider="openai"), guarded("b", provider="openai", failures=2)], answer="a")
+    with pytest.raises(PipelineError, match="agent 'openai' asks for a breaker 'openai'"):
+        Pipeline("two", [guarded("a", provider="openai"), guarded("openai")], answer="a")

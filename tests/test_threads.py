@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from quark_bench.execute.threads import Threads
+from quark_bench.execute.threads import EngineFaultError, Threads
 
 
 def call_all(*functions):
@@ -94,9 +94,38 @@ def test_a_call_that_ends_after_its_loop_has_closed_is_forgotten(recwarn):
     assert not recwarn
 
 
+def test_where_no_thread_can_start_the_call_is_not_made_and_a_later_one_is(monkeypatch):
+    called = []
+
+    async def tried():
+        threads = Threads()
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(
+                EngineFaultError, match=r"no thread could be started for a call .can't start new thread"
+            ):
+                await threads.call(lambda: called.append(1), {})
+        await threads.call(lambda: called.append(2), {})
+
+    asyncio.run(tried())
+    assert called == [2]
+
+
+def refuse(thread):
+    raise RuntimeError("can't start new thread")
+
+
+def test_a_call_that_raises_the_text_of_a_fault_is_no_fault_of_ours():
+    def fails():
+        raise RuntimeError("can't start new thread")
+
+    (raised,) = call_all(fails)
+    assert type(raised) is RuntimeError
+
+
 HUNG = """
 import asyncio, threading
-from quark_bench.execute.threads import Threads
+from quark_bench.execute.threads import EngineFaultError, Threads
 
 async def main():
     asyncio.create_task(Threads().call(threading.Event().wait, {}))

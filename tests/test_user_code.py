@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from quark_bench import Pipeline, agent
+from quark_bench import Breaker, Pipeline, agent
 from quark_bench.errors import PipelineError
 from quark_bench.source_tree import SourceTree
 from quark_bench.user_code import find_pipeline, pack_pipeline
@@ -298,6 +298,34 @@ def test_the_key_of_a_pipeline_by_value_follows_what_its_agents_do():
     assert pack_pipeline(saying("one")).key == pack_pipeline(saying("one")).key
     others = [saying("other"), saying("one", retries=1), saying("one", optional=True)]
     assert len({pack_pipeline(each).key for each in [saying("one"), *others]}) == 4
+
+
+def test_the_key_of_a_pipeline_by_value_follows_policies_and_fallbacks():
+    def asked(prompt):
+        return prompt.text
+
+    def other(prompt):
+        return "other"
+
+    def key(**options):
+        return pack_pipeline(Pipeline("policies", [agent(**options)(asked)])).code_hash
+
+    nested = agent(name="nested", fallback="at last")(other)
+    ways = [
+        {},
+        {"retries": 1},
+        {"breaker": Breaker()},
+        {"breaker": Breaker(failures=2)},
+        {"fallback": None},
+        {"fallback": 1},
+        {"fallback": "1"},
+        {"fallback": other},
+        {"fallback": agent(name="nested")(other)},
+        {"fallback": nested},
+        {"fallback": agent(name="nested", fallback="at first")(other)},
+    ]
+    assert len({key(**options) for options in ways}) == len(ways)
+    assert all(key(**options) == key(**options) for options in ways)
 
 
 def test_a_pipeline_by_value_comes_back_as_it_was():

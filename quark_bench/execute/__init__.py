@@ -110,6 +110,14 @@ class Executor(Protocol):
         """Where the run takes place, for the manifest."""
         ...
 
+    def breakers(self, since_s: float) -> list[dict[str, Any]]:
+        """What befell every circuit breaker of every arm in this session, warm-ups left out: `arm, breaker, opened,
+        probes, refused, state` and `transitions`, pairs of seconds after `since_s` and the phase entered.
+
+        `since_s` is on this process's `time.perf_counter`.
+        """
+        ...
+
     def takers(self, in_flight: int) -> int:
         """Number of processes that share so many prompts under way."""
         ...

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import concurrent.futures
+import time
 from collections.abc import Collection, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from quark_bench.errors import ExecutionError
 from quark_bench.execute import Consumption, Setting, Work, job_of
+from quark_bench.execute.breakers import histories
 from quark_bench.execute.dispatch import CHUNKS_AHEAD
 from quark_bench.execute.drain import Drain
 from quark_bench.execute.process import read_consumption, this_process
@@ -27,6 +29,7 @@ class Inline:
         self.drain = Drain()
         self._process = this_process()
         self._work: Work | None = None
+        self._breakers: dict[str, tuple[str, ...]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -39,8 +42,15 @@ class Inline:
 
     def prepare(self, work: Work) -> None:
         self._work = work
-        for shipment in work.shipments.values():
-            self._process.load(shipment)
+        self._process.bench.breakers.link(None)
+        self._process.bench.breakers.forget(work.run_key)
+        loaded = {arm: self._process.load(shipment) for arm, shipment in work.shipments.items()}
+        self._breakers = {arm: tuple(wired.pipeline.breakers) for arm, wired in loaded.items()}
+
+    def breakers(self, since_s: float) -> list[dict[str, Any]]:
+        assert self._work is not None, "prepare comes before breakers"
+        rows = self._process.bench.breakers.history(self._work.run_key)
+        return histories(self._work.run_key, self._breakers, rows, time.perf_counter() - since_s)
 
     def run(self, block: Block, setting: Setting, finished: Collection[int] = ()) -> Iterator[Batch]:
         """Keep two chunks handed in and the lanes full across their border."""

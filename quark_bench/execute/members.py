@@ -21,11 +21,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from distributed import Client
+from distributed import Client, Worker
 
 from quark_bench.errors import ClusterError, ExecutionError, describe
 from quark_bench.execute.liveness import SILENT_S, View, fault_of
 from quark_bench.execute.process import this_process
+from quark_bench.execute.shared import link_breakers
 
 T = TypeVar("T")
 
@@ -254,7 +255,7 @@ class Members:
 # -- what runs on the workers
 
 
-async def load_on_worker(payload: bytes) -> tuple[str, str | None]:
+async def load_on_worker(payload: bytes, dask_worker: Worker) -> tuple[str, str | None]:
     """Load pipelines on this worker: its name, and what failed.
 
     In a thread: the worker's loop carries the heartbeats, and a set-up may take a minute. Ctrl-C in a terminal is
@@ -262,15 +263,16 @@ async def load_on_worker(payload: bytes) -> tuple[str, str | None]:
     """
     with contextlib.suppress(ValueError):  # not the main thread: the program around the worker has its own handler
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return await asyncio.to_thread(_load_here, payload)
+    return await asyncio.to_thread(_load_here, payload, dask_worker)
 
 
-def _load_here(payload: bytes) -> tuple[str, str | None]:
+def _load_here(payload: bytes, worker: Worker) -> tuple[str, str | None]:
     process = this_process()
     process.guard()
     try:
-        for shipment in pickle.loads(payload):
-            process.load(shipment)
+        loaded = [process.load(shipment) for shipment in pickle.loads(payload)]
+        if any(wired.pipeline.breakers for wired in loaded):
+            link_breakers(process, worker)
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a set-up must not end the worker
         return process.bench.worker, describe(error)
     return process.bench.worker, None

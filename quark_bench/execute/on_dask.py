@@ -25,6 +25,7 @@ from quark_bench.execute.dispatch import shares
 from quark_bench.execute.drain import Drain
 from quark_bench.execute.members import ASK_S, Members
 from quark_bench.execute.process import read_consumption
+from quark_bench.execute.shared import share_breakers, shared_histories
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Granularity, Strategy
 from quark_bench.record import Batch
@@ -75,6 +76,8 @@ class OnDask:
         assert self._connection is not None, "used as a context manager"
         self._work = work
         self._pipelines = {arm: shipment.load() for arm, shipment in work.shipments.items()}
+        if any(pipeline.breakers for pipeline in self._pipelines.values()):
+            share_breakers(self.client, work.run_key)
         payload = cloudpickle.dumps(list(work.shipments.values()))
         self._members = self._stack.enter_context(Members(self.client, payload, self._connection.heal))
         self._hop_s = self._measure_hop()
@@ -86,6 +89,11 @@ class OnDask:
         how = AgentGraphs if by_agent else ChunkTasks
         tasks = how(self.client, self._work, self._pipelines[block.arm], self.members, self.drain)
         yield from tasks.run(block, setting.chunks(block, finished))
+
+    def breakers(self, since_s: float) -> list[dict[str, Any]]:
+        assert self._work is not None, "prepare comes before breakers"
+        named = {arm: tuple(pipeline.breakers) for arm, pipeline in self._pipelines.items() if pipeline.breakers}
+        return shared_histories(self.client, self._work.run_key, named, since_s) if named else []
 
     def takers(self, in_flight: int) -> int:
         return len(shares(self.members.ready.keys(), in_flight))

@@ -11,7 +11,11 @@ from quark_bench.schedule import longest_path
 
 
 class Outcome(NamedTuple):
-    """How one agent's call ended, after all attempts."""
+    """How one agent's call ended, after all attempts, its fallback's included.
+
+    `error` is why the agent failed, also where its fallback answered; `fault` what kept the engine from making the
+    call as it should have.
+    """
 
     status: SpanStatus
     value: Any
@@ -19,6 +23,11 @@ class Outcome(NamedTuple):
     answer: str | None
     error: str | None
     cost_usd: float
+    fault: str | None = None
+
+    @property
+    def gave_result(self) -> bool:
+        return self.status is SpanStatus.OK or self.status is SpanStatus.FALLBACK
 
 
 def conclude(
@@ -40,13 +49,13 @@ def conclude(
         due_s=admitted_s,
         start_s=admitted_s,
         latency_s=latency_s,
-        answer_s=answer.spans[-1].end_s - admitted_s if answer.status is SpanStatus.OK else None,
+        answer_s=answer.spans[-1].end_s - admitted_s if answer.gave_result else None,
         service_s=max(0.0, latency_s - _waits(pipeline, outcomes)),
         work_s=sum(durations_s),
         critical_path_s=longest_path(durations_s, pipeline.needs),
         simulated_s=sum(span.simulated_s for span in spans),
         attempts=sum(1 for span in spans if span.attempt),
-        fallbacks=0,
+        fallbacks=sum(1 for outcome in outcomes if outcome.status is SpanStatus.FALLBACK),
         executions=1,
         tokens_in=sum(span.tokens_in for span in spans),
         tokens_out=sum(span.tokens_out for span in spans),
@@ -57,19 +66,20 @@ def conclude(
 
 
 def _judge(pipeline: Pipeline, outcomes: list[Outcome]) -> tuple[RecordStatus, str | None, str | None]:
-    """Status, error and the agent at fault: the first failure that is not optional, else the first one."""
-    failures = [
-        (step.agent, outcome)
-        for step, outcome in zip(pipeline.steps, outcomes, strict=True)
-        if outcome.status is SpanStatus.FAILED
-    ]
-    if not failures and all(outcome.status is SpanStatus.OK for outcome in outcomes):
+    """Status, error and the agent at fault: the first failure that is not optional; else a fault of the engine,
+    which no agent is to blame for; else the first failure that was borne."""
+    if all(outcome.status is SpanStatus.OK and outcome.fault is None for outcome in outcomes):
         return RecordStatus.OK, None, None
-    fatal = next(((agent, outcome) for agent, outcome in failures if not agent.optional), None)
-    agent, outcome = fatal or failures[0]
-    answered = outcomes[pipeline.answer_index].status is SpanStatus.OK
+    steps = list(zip(pipeline.steps, outcomes, strict=True))
+    answered = outcomes[pipeline.answer_index].gave_result
+    fatal = next(((s.name, o) for s, o in steps if o.status is SpanStatus.FAILED and not s.agent.optional), None)
+    borne = next(((s.name, o) for s, o in steps if o.status in (SpanStatus.FAILED, SpanStatus.FALLBACK)), None)
+    fault = next((outcome.fault for outcome in outcomes if outcome.fault is not None), None)
     status = RecordStatus.DEGRADED if fatal is None and answered else RecordStatus.FAILED
-    return status, outcome.error, agent.name
+    if fault is not None and status is RecordStatus.DEGRADED:
+        return status, fault, None
+    culprit = fatal or borne
+    return (status, culprit[1].error, culprit[0]) if culprit else (status, fault, None)
 
 
 def _waits(pipeline: Pipeline, outcomes: list[Outcome]) -> float:

@@ -17,6 +17,10 @@ IDLE_S = 10.0
 """A thread without work ends after this time."""
 
 
+class EngineFaultError(Exception):
+    """No thread or task could be started for a call: a fault of the engine, which has not called the agent."""
+
+
 class Threads:
     """Runs calls in daemon threads, as many as there are calls under way."""
 
@@ -28,6 +32,7 @@ class Threads:
     async def call(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         """Call the function in a thread. Whatever it raises, also SystemExit, is raised here.
 
+        Raises EngineFaultError when there is no thread for it and none can be started; it has not been called then.
         If the waiting task is cancelled, the thread is abandoned: it cannot be stopped, only outlived.
         """
         loop = asyncio.get_running_loop()
@@ -57,7 +62,11 @@ class Threads:
             if not fresh:
                 self._idle -= 1
         if fresh:
-            threading.Thread(target=self._work, args=(job,), name="quark-bench-agent", daemon=True).start()
+            thread = threading.Thread(target=self._work, args=(job,), name="quark-bench-agent", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise EngineFaultError(f"no thread could be started for a call ({error})") from error
         else:
             self._jobs.put(job)
 

@@ -63,6 +63,7 @@ SPEED = (
     Shown("peak memory", "peak_memory_bytes"),
     Shown("degraded", "degraded_share"),
     Shown("failed", "failed_share"),
+    Shown("degraded", "degraded_share", "records", "degraded_records"),
 )
 """How fast, how parallel, at what price, and how often not at all."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from quark_bench.plain import shortened
+from quark_bench.record import ENGINE_FAULT
 from quark_bench.report.findings import Findings
 from quark_bench.report.waterfall import text_of
 
@@ -47,7 +48,7 @@ def kinds_of_failure(findings: Findings, most: int) -> Failures:
 def _failure(findings: Findings, cause: tuple[Any, ...], trials: pd.DataFrame) -> Failure:
     status, agent, error = cause
     return Failure(
-        agent=agent or "unknown",
+        agent=agent or ("the engine" if (error or "").startswith(ENGINE_FAULT) else "unknown"),
         error=shortened(error or "no error was recorded", LONGEST_ERROR),
         status=status,
         trials=len(trials),

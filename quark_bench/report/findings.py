@@ -46,6 +46,11 @@ class Findings:
         return tuple((agent["name"], tuple(agent["needs"])) for agent in self.manifest["pipeline"]["agents"])
 
     @property
+    def breakers(self) -> tuple[Mapping[str, Any], ...]:
+        """What befell each circuit breaker in each session, see `Executor.breakers`; runs of old have none."""
+        return tuple(self.manifest.get("breakers", ()))
+
+    @property
     def scorers(self) -> tuple[str, ...]:
         """Names of the measures that are scores with failures as zero, in their order."""
         names = dict.fromkeys(name for arm in self.arms for name in self.measures.get(arm, {}))

@@ -32,6 +32,7 @@ LONGEST_TEXT = 20_000
 AGENT_COLUMNS: tuple[tuple[str, str, Unit], ...] = (
     ("calls", "calls", COUNT),
     ("failed", "failed", COUNT),
+    ("fallback", "fallback", COUNT),
     ("skipped", "skipped", COUNT),
     ("p50_s", "median", SECONDS),
     ("p95_s", "95 %", SECONDS),

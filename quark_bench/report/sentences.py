@@ -12,6 +12,8 @@ from quark_bench.report.findings import Findings
 from quark_bench.slo import SloResult
 from quark_bench.units import COUNT, RATIO, SECONDS, SHARE
 
+VISIBLE_CHANGES = 12
+"""Of a breaker, named before it is said how many more there are."""
 VISIBLE_IDS = 5
 """Prompt ids named in a sentence before it says how many more there are."""
 
@@ -58,6 +60,30 @@ def answers(found: Comparison) -> str:
     more = found.answers_differ_count - min(VISIBLE_IDS, len(found.answers_differ))
     rest = f" and {COUNT.format(more)} more" if more else ""
     return f"{found.b} and {found.a} differ in {plural(found.answers_differ_count, 'answer')}: {named}{rest}"
+
+
+def faults(found: Comparison) -> str:
+    """How many records of both arms the engine could not run in parallel; empty for none."""
+    if not any(found.went_sequential):
+        return ""
+    a, b = found.went_sequential
+    told = f"{plural(a, 'record')} of {found.a} and {COUNT.format(b)} of {found.b}"
+    return f"{told} went on sequentially after a fault of the engine"
+
+
+def breaker(told: Mapping[str, Any]) -> str:
+    """`async: breaker 'openai' opened 2 times, refused 31 calls, made 2 probes, closed at the end`."""
+    opened, refused = plural(told["opened"], "time"), plural(told["refused"], "call")
+    did = f"opened {opened}, refused {refused}, made {plural(told['probes'], 'probe')}, {told['state']} at the end"
+    return f"{told['arm']}: breaker {told['breaker']!r} {did}"
+
+
+def changes(told: Mapping[str, Any]) -> str:
+    """`open at 1.20 s, half-open at 31.2 s`: a breaker's first transitions, since the session's start."""
+    shown = told["transitions"][:VISIBLE_CHANGES]
+    more = len(told["transitions"]) - len(shown)
+    rest = f" and {COUNT.format(more)} more" if more else ""
+    return ", ".join(f"{phase} at {SECONDS.format(at_s)}" for at_s, phase in shown) + rest
 
 
 def granularity(manifest: Mapping[str, Any]) -> str:

@@ -32,7 +32,15 @@ BAR_WIDTH = 36
 """Characters of the longest record's time axis in a text waterfall."""
 NAME_WIDTH = 24
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-STATE_STYLES = {"ok": "green", "complete": "green", "met": "green", "failed": "red", "missed": "bold red"}
+STATE_STYLES = {
+    "ok": "green",
+    "complete": "green",
+    "met": "green",
+    "failed": "red",
+    "degraded": "yellow",
+    "fallback": "yellow",
+    "missed": "bold red",
+}
 
 LISTED_FAILURES = 3
 """Kinds of failure that the terminal lists; the report has more."""
@@ -54,6 +62,7 @@ def run_table(findings: Findings) -> Group:
         *_paragraph(_comparison_lines(findings)),
         *_paragraph(_slo_lines(findings)),
         *_paragraph(_failure_lines(findings)),
+        *_paragraph(_breaker_lines(findings)),
         *_paragraph(_condition_lines(findings)),
     )
 
@@ -167,6 +176,8 @@ def _comparison_lines(findings: Findings) -> Iterator[Text]:
             yield _text(sentences.attribution(split, what))
     for found in findings.comparisons:
         yield _text(f"Answers: {sentences.answers(found)}")
+        if told := sentences.faults(found):
+            yield _text(told)
 
 
 def _slo_lines(findings: Findings) -> Iterator[Text]:
@@ -184,6 +195,13 @@ def _failure_lines(findings: Findings) -> Iterator[Text]:
         yield _text(f"{each.status}: {each.agent}: {each.error} ({struck})")
     if found.unlisted:
         yield _text(f"and {sentences.plural(found.unlisted, 'more kind')} of failure: see the report")
+
+
+def _breaker_lines(findings: Findings) -> Iterator[Text]:
+    """The breakers that opened."""
+    for each in findings.breakers:
+        if each["opened"]:
+            yield _text(f"Breaker  {sentences.breaker(each)}")
 
 
 def _condition_lines(findings: Findings) -> Iterator[Text]:
