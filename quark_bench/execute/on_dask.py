@@ -10,12 +10,10 @@ import contextlib
 import dataclasses
 import pickle
 import signal
-import statistics
 import time
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,26 +24,29 @@ from quark_bench.errors import ClusterError, ExecutionError, describe
 from quark_bench.execute import Consumption, Setting, Work, job_of
 from quark_bench.execute.agent_graphs import AgentGraphs
 from quark_bench.execute.cluster import Connection, loss_of, open_cluster
+from quark_bench.execute.cluster_spec import ClusterSpec
+from quark_bench.execute.preflight import allowed_failures, check_versions
 from quark_bench.execute.process import MISSING, PipelineMissingError, read_consumption, this_process
+from quark_bench.execute.round_trips import clock_offset, measure_hop
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Chunk, Granularity, Strategy
 from quark_bench.record import Batch
 
 PREPARE_S = 120.0
 """Longest set-up of a worker: loading an index may take a minute."""
-HOPS_TRIED = 7
 
 
 class OnDask:
     """Carries out blocks on a Dask cluster.
 
-    `on` is `local` or a scheduler's address; `workers` and `threads` are for `local`.
+    `spec` says where; `workers` and `threads` are for local processes.
     """
 
-    def __init__(self, on: str, workers: int, threads: int) -> None:
-        self._open = (on, workers, threads)
+    def __init__(self, spec: ClusterSpec, workers: int, threads: int) -> None:
+        self._open = (spec, workers, threads)
         self._stack = ExitStack()
         self._offsets: dict[str, float] = {}
+        self._uncertainty_s = 0.0
         self._names: dict[str, str] = {}
         self._pipelines: dict[str, Pipeline] = {}
         self._hop_s = 0.0
@@ -62,6 +63,11 @@ class OnDask:
         self._stack.__exit__(kind, error, trace)
 
     @property
+    def spec(self) -> ClusterSpec:
+        """Where this takes place, as it was asked for."""
+        return self._open[0]
+
+    @property
     def client(self) -> Client:
         assert self._connection is not None, "used as a context manager"
         return self._connection.client
@@ -73,8 +79,9 @@ class OnDask:
     def prepare(self, work: Work) -> None:
         self._work = work
         self._pipelines = {arm: shipment.load() for arm, shipment in work.shipments.items()}
+        check_versions(self.client)
         self._load_everywhere()
-        self._hop_s = self._measure_hop()
+        self._hop_s = measure_hop(self.client)
 
     def run(self, block: Block, setting: Setting, finished: Collection[int] = ()) -> Iterator[Batch]:
         work = self._work
@@ -101,13 +108,15 @@ class OnDask:
         info = self.client.scheduler_info(n_workers=-1)
         threads = [worker["nthreads"] for worker in info["workers"].values()]
         return {
-            "on": self._open[0],
+            "on": self.spec.on,
             "address": info["address"],
             "dashboard": self.client.dashboard_link,
             "workers": len(threads),
             "threads": sum(threads),
             "memory_limit_bytes": sum(worker["memory_limit"] for worker in info["workers"].values()),
             "clock_offsets": "one machine, one clock" if not self._clock_spread() else "estimated by round trips",
+            "clock_uncertainty_s": self._uncertainty_s,
+            "allowed_failures": allowed_failures(self.client),
             "hop_s": self._hop_s,
         }
 
@@ -133,36 +142,14 @@ class OnDask:
                 raise ExecutionError(f"worker {address} could not load the pipeline: {failure}")
             if address not in self._names:
                 self._names[address] = name
-                self._offsets[name] = self._clock_offset(address)
+                clock = clock_offset(self.client, address)
+                self._offsets[name] = clock.offset_s
+                self._uncertainty_s = max(self._uncertainty_s, clock.uncertainty_s)
         if time.perf_counter() - asked > PREPARE_S:
             raise ClusterError(f"preparing the workers took longer than {PREPARE_S:.0f} s; make the set-ups shorter")
 
-    def _clock_offset(self, address: str) -> float:
-        """What to add to that worker's clock readings to get this process's: 0 on the same machine.
-
-        Elsewhere the best of a few round trips, wrong by at most half the shortest one (Cristian 1989).
-        """
-        best = (float("inf"), 0.0)
-        for _ in range(HOPS_TRIED):
-            before = time.perf_counter()
-            boot, theirs = self.client.run(read_clock, workers=[address])[address]
-            after = time.perf_counter()
-            if boot is not None and boot == read_clock()[0]:
-                return 0.0
-            best = min(best, (after - before, (before + after) / 2 - theirs))
-        return best[1]
-
     def _clock_spread(self) -> bool:
         return any(self._offsets.values())
-
-    def _measure_hop(self) -> float:
-        """Median time from submitting an empty task to its result."""
-        hops = []
-        for _ in range(HOPS_TRIED):
-            before = time.perf_counter()
-            self.client.submit(_nothing, pure=False).result(timeout=PREPARE_S)
-            hops.append(time.perf_counter() - before)
-        return statistics.median(hops)
 
     # -- chunks
 
@@ -263,16 +250,3 @@ def load_on_worker(payload: bytes) -> tuple[str, str | None]:
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a set-up must not end the worker
         return process.bench.worker, describe(error)
     return process.bench.worker, None
-
-
-def read_clock() -> tuple[str | None, float]:
-    """Which boot of which machine this is (None: unknown), and its monotonic clock."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        boot = None
-    return boot, time.perf_counter()
-
-
-def _nothing() -> bytes:
-    return b"nothing"
