@@ -76,9 +76,21 @@ for _name in _HOMES.keys() & globals().keys():
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first used, so that importing the package stays fast."""
+    if name == "__version__":
+        return _version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def _version() -> str:
+    """The installed version; `unknown` where the package is imported from a folder that was never installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("quark-bench")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def __dir__() -> list[str]:

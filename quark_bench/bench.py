@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import re
 import secrets
 import sys
 import time
@@ -17,6 +16,7 @@ from quark_bench.chaos import Chaos, ChaoticShipment, parse_chaos
 from quark_bench.dataset import Dataset
 from quark_bench.errors import ConservationError, ExecutionError, RunInterrupted, UsageError
 from quark_bench.execute import Consumption, Executor, Setting, Work
+from quark_bench.execute.cluster_spec import read_spec
 from quark_bench.execute.drain import DRAIN_S
 from quark_bench.interrupt import first_interrupt
 from quark_bench.layout import Layout, lay_out
@@ -70,6 +70,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     *,
     arms: Sequence[Arm | str] | None = None,
     on: str = "local",
+    insecure: bool = False,
     workers: int | None = None,
     in_flight: int = 8,
     granularity: str = "auto",
@@ -87,7 +88,8 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     """Run every prompt through the pipeline in every arm, and keep what was measured.
 
     `pipeline` is a Pipeline, `quark`, `FILE.py:NAME` or `package.module:NAME`. `arms` are names of built-in
-    arms or Arm objects; None means sync, parallel, async. `on` is `local`, `inline` or a scheduler's address.
+    arms or Arm objects; None means sync, parallel, async. `on` is `local`, `inline`, a scheduler's address or file,
+    or a TOML file; `insecure` allows a plain address beyond this machine.
     `workers` None means the cores, at most 4. `granularity` is auto, agent or chunk. `warmup` None means
     max(8, in flight) trials an arm. `scores` None means all that fit where the data set has references. `chaos`
     injects faults at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `resume` names an unfinished run, which is
@@ -110,7 +112,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     if path is not None:
         manifest = continued(path, manifest)
     work = _work(dataset, plan, _disturb(shipments, disturbed), manifest["run_key"])
-    opening = open_executor(on, workers, plan, main, granularity)
+    opening = open_executor(on, workers, plan, main, granularity, insecure=insecure)
     watcher.stage({"local": "starting workers", "inline": "starting"}.get(on, f"connecting to {on}"))
     with opening as executor:
         watcher.stage("loading agents")
@@ -165,8 +167,10 @@ def _work(dataset: Dataset, plan: Plan, shipments: Mapping[str, Shipment], run_k
     return Work(run_key, plan.seed, [prompt.blind() for prompt in dataset], arms, shipments)
 
 
-def open_executor(on: str, workers: int | None, plan: Plan, pipeline: Pipeline, granularity: str) -> Executor:
-    """The executor that `on` names. Raises UsageError for an unknown granularity or wrong counts."""
+def open_executor(
+    on: str, workers: int | None, plan: Plan, pipeline: Pipeline, granularity: str, *, insecure: bool = False
+) -> Executor:
+    """The executor that `on` names. Raises UsageError for an unknown granularity, wrong counts or a wrong place."""
     if granularity not in ("auto", *(each.value for each in Granularity)):
         raise UsageError(f"--granularity {granularity!r}: give auto, agent or chunk")
     if workers is not None and workers < 1:
@@ -175,17 +179,16 @@ def open_executor(on: str, workers: int | None, plan: Plan, pipeline: Pipeline, 
         from quark_bench.execute.inline import Inline
 
         return Inline()
-    if on != "local" and not re.fullmatch(r"((tcp|tls|ucx|wss?)://)?[^:/]+:\d+|(tcp|tls)://\[.+\]:\d+", on):
-        raise UsageError(f"--on {on!r}: give local, inline, or a scheduler's address like tcp://127.0.0.1:8786")
-    if on == "local":
+    spec = read_spec(on, insecure=insecure)
+    if spec.starts:
         check_can_spawn()
     from quark_bench.execute.on_dask import OnDask
 
-    count = workers or min(MOST_WORKERS, cores())
+    count = workers or local_workers()
     in_flight = max(arm.in_flight for arm in plan.arms)
     # A task that waits holds its thread: room for every call that can be under way at agent granularity.
     threads = min(MOST_THREADS, -(-in_flight * pipeline.width // count) + 1)
-    return OnDask(on, count, threads)
+    return OnDask(spec, count, threads)
 
 
 def check_can_spawn() -> None:
@@ -200,6 +203,11 @@ def check_can_spawn() -> None:
         raise UsageError(
             "a script from standard input cannot start worker processes: save it as a file, or use on='inline'"
         )
+
+
+def local_workers() -> int:
+    """Worker processes that are started on this machine where nobody says how many."""
+    return min(MOST_WORKERS, cores())
 
 
 def cores() -> int:

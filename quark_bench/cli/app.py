@@ -30,6 +30,13 @@ app = typer.Typer(
 )
 
 PipelineName = Annotated[str, typer.Option("--pipeline", help="FILE.py:NAME, package.module:NAME, or quark.")]
+On = Annotated[
+    str,
+    typer.Option(help="local, inline, tcp://, tls:// or HOST:PORT, a scheduler file .json, or a cluster's .toml."),
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Allow a plain tcp:// scheduler beyond this machine: it runs anyone's code.")
+]
 Out = Annotated[Path, typer.Option("--out", help="Folder that holds the runs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, all text on stderr.")]
 RunName = Annotated[str, typer.Argument(help="A run's path, its id, or last.", show_default=False)]
@@ -73,9 +80,9 @@ def _settings() -> dict[str, Any]:
 
 def _tell_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
+        from quark_bench import __version__
 
-        typer.echo(f"quark-bench {version('quark-bench')}")
+        typer.echo(f"quark-bench {__version__}")
         raise typer.Exit
 
 
@@ -105,7 +112,8 @@ def run_command(
         list[str] | None,
         typer.Option(help="sync, parallel or async; again for more.  [default: all three]", show_default=False),
     ] = None,
-    on: Annotated[str, typer.Option(help="local, inline, or a Dask scheduler's address.")] = "local",
+    on: On = "local",
+    insecure: Insecure = False,
     workers: Annotated[
         int | None, typer.Option(help="Worker processes.  [default: cores, at most 4]", show_default=False)
     ] = None,
@@ -162,6 +170,7 @@ def run_command(
     quark-bench run gsm8k.jsonl --field text=question --field reference=answer
     quark-bench run prompts.jsonl --arm async --slo 'async.p95_latency_s<2'
     quark-bench run prompts.jsonl --on tcp://127.0.0.1:8786 --granularity agent
+    quark-bench run prompts.jsonl --on slurm.toml --in-flight 512
     quark-bench run --resume last
     """
     from quark_bench.cli import run
@@ -177,6 +186,7 @@ def run_command(
     options = {
         "arms": arm,
         "on": on,
+        "insecure": insecure,
         "workers": workers,
         "in_flight": in_flight,
         "granularity": granularity,
@@ -243,3 +253,23 @@ def report_command(run: RunName, out: Out = Path("reports")) -> int:
     from quark_bench.cli import look
 
     return look.report(run, out)
+
+
+@app.command("doctor")
+def doctor_command(
+    on: On = "local",
+    pipeline: Annotated[
+        str | None, typer.Option(help="A pipeline that every worker should be able to load.", show_default=False)
+    ] = None,
+    insecure: Insecure = False,
+    as_json: Json = False,
+) -> int:
+    """Tell what a cluster is like, whether a run would start on it, and what to change.
+
+    \b
+    quark-bench doctor --on tcp://127.0.0.1:8786 --pipeline support.py:pipeline
+    quark-bench doctor --on slurm.toml
+    """
+    from quark_bench.cli import doctor
+
+    return doctor.doctor(on, pipeline, insecure=insecure, as_json=as_json)

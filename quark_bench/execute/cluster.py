@@ -6,6 +6,7 @@ code there, and Dask's own default puts the dashboard on every interface.
 
 from __future__ import annotations
 
+import functools
 import logging
 import signal
 import socket
@@ -13,18 +14,24 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import dask
 from distributed import Client, LocalCluster
 from distributed.system import MEMORY_LIMIT
 
 from quark_bench.errors import ClusterError, describe
+from quark_bench.execute.addresses import is_encrypted
+from quark_bench.execute.any_cluster import started_cluster, tls_security
+from quark_bench.execute.cluster_spec import ClusterSpec
 
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
 MEMORY_SHARE = 0.7
 """Of the machine's memory for all workers together; the client, its tables and the system have the rest."""
 CONNECT_S = 10.0
+FIRST_WORKER_S = 600.0
+"""Longest wait for the first worker of a cluster that was asked to grow: a batch system may queue it."""
 
 SETTINGS = {
     "distributed.worker.profile.enabled": False,  # walks every thread's stack each 10 ms, on the worker's loop
@@ -50,19 +57,22 @@ class Connection:
 
 
 @contextmanager
-def open_cluster(on: str, workers: int, threads: int) -> Iterator[Connection]:
-    """`local` starts a LocalCluster of `workers` processes; anything else is a scheduler's address.
+def open_cluster(spec: ClusterSpec, workers: int, threads: int) -> Iterator[Connection]:
+    """Connect to the spec's address, or start what it names; `workers` and `threads` are for local processes.
 
-    Raises ClusterError when it cannot be started or reached.
+    Raises ClusterError when it cannot be started or reached, UsageError where that is the spec's fault.
     """
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(SETTINGS))
-        if on != "local":
-            yield Connection(stack.enter_context(_client(on, on)), on, None)
-            return
-        cluster = stack.enter_context(_local(workers, threads))
-        client = stack.enter_context(_client(cluster, on))
-        yield Connection(client, on, lambda: cluster.scale(workers))
+        place: Any = spec.address
+        heal: Callable[[], None] | None = None
+        if spec.cluster is not None:
+            place = stack.enter_context(started_cluster(spec))
+            heal = None if spec.scale is None else functools.partial(place.scale, spec.scale)
+        elif spec.address is None:
+            place = stack.enter_context(_local(workers, threads))
+            heal = functools.partial(place.scale, workers)
+        yield Connection(stack.enter_context(_client(place, spec)), spec.on, heal)
 
 
 @contextmanager
@@ -116,21 +126,45 @@ def _free_dashboard_port() -> int:
 
 
 @contextmanager
-def _client(address: LocalCluster | str, on: str) -> Iterator[Client]:
+def _client(place: Any, spec: ClusterSpec) -> Iterator[Client]:
+    """A client of an address or of a cluster's object, connected, with at least one worker there."""
+    security = tls_security(spec) if spec.address is not None else None  # a cluster's object brings its own
     try:
-        client = Client(address, timeout=CONNECT_S, set_as_default=False)
+        client = Client(place, timeout=CONNECT_S, set_as_default=False, security=security)
     except (OSError, ValueError, TimeoutError) as error:
         raise ClusterError(
-            f"--on {on}: no Dask scheduler answers ({describe(error, 200)}); "
-            "start one with `dask scheduler`, check the address, or use --on local"
+            f"--on {spec.on}: no Dask scheduler answers ({describe(error, 200)}); "
+            "start one with `dask scheduler`, check the address, or use --on local" + _tls_hint(spec.address)
         ) from error
     try:
-        if not client.scheduler_info(n_workers=-1)["workers"]:
-            client.wait_for_workers(1, timeout=CONNECT_S)
+        _await_first_worker(client, spec)
         yield client
-    except TimeoutError as error:
-        if client.scheduler_info(n_workers=-1)["workers"]:
-            raise
-        raise ClusterError(f"--on {on}: the scheduler has no workers; start one with `dask worker {on}`") from error
     finally:
         client.close(timeout=5)
+
+
+def _tls_hint(address: str | None) -> str:
+    if address is None:
+        return ""
+    if is_encrypted(address):
+        return "; its certificates and ours must be signed by the CA that the other end names"
+    return "; one that speaks TLS answers only at its tls:// address"
+
+
+def _await_first_worker(client: Client, spec: ClusterSpec) -> None:
+    """The run starts when one worker is there, and those that join later take part."""
+    if client.scheduler_info(n_workers=-1)["workers"]:
+        return
+    grows = spec.scale is not None or spec.adapt is not None
+    wait_s = FIRST_WORKER_S if grows else CONNECT_S
+    try:
+        client.wait_for_workers(1, timeout=wait_s)
+    except TimeoutError as error:
+        if client.scheduler_info(n_workers=-1)["workers"]:
+            return
+        start = (
+            "look at its queue and at the workers' logs" if grows else f"start one with `dask worker {spec.address}`"
+        )
+        if spec.cluster is not None and not grows:
+            start = f"give scale = N in {spec.on}"
+        raise ClusterError(f"--on {spec.on}: the scheduler has no workers after {wait_s:.0f} s; {start}") from error

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import math
 import pickle
 import signal
 import time
@@ -17,7 +16,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -26,6 +24,7 @@ from distributed import Client, Worker
 from quark_bench.errors import ClusterError, ExecutionError, describe
 from quark_bench.execute.liveness import SILENT_S, View, fault_of
 from quark_bench.execute.process import this_process
+from quark_bench.execute.round_trips import SAME_CLOCK, TRIED, ClockOffset, best_offset, read_clock
 from quark_bench.execute.shared import link_breakers
 
 T = TypeVar("T")
@@ -35,19 +34,16 @@ PREPARE_S = 120.0
 LOOK_EVERY_S = 1.0
 ASK_S = 15.0
 """Longest wait for a worker's answer to a small question."""
-CLOCK_READINGS = 7
 HEAL_AFTER_S = 5.0
 """A cluster of ours that has been short of workers for this long is asked to replace them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A worker that can take part. `name` is its process, as host:pid; `offset_s` is what to add to its clock
-    readings to get this process's."""
+    """A worker that can take part. `name` is its process, as host:pid."""
 
     address: str
     name: str
-    offset_s: float
 
 
 class Members:
@@ -64,7 +60,7 @@ class Members:
         self._ready: dict[str, Member] = {}
         self._unfit: dict[str, str] = {}
         self._upsets: Counter[str] = Counter()
-        self._offsets: dict[str, float] = {}
+        self._clocks: dict[str, ClockOffset] = {}
         self._present: Set[str] = frozenset()
         self._expected = 0
         self._answered_s = self._able_s = self._awake_s = self._whole_s = time.monotonic()
@@ -108,11 +104,15 @@ class Members:
 
     def offset_s(self, name: str) -> float:
         """The clock offset of a process that was a member at any time."""
-        return self._offsets.get(name, 0.0)
+        return self._clocks.get(name, SAME_CLOCK).offset_s
 
     def far(self) -> bool:
         """Whether any worker is on another machine, with a clock of its own."""
-        return any(self._offsets.values())
+        return any(clock != SAME_CLOCK for clock in self._clocks.values())
+
+    def clock_uncertainty_s(self) -> float:
+        """By how much the worst known clock may be off."""
+        return max((clock.uncertainty_s for clock in self._clocks.values()), default=0.0)
 
     def forget(self, address: str) -> None:
         """This worker turned out not to have the pipelines: its process was restarted. It loads them anew."""
@@ -207,9 +207,8 @@ class Members:
         try:
             name, failure = await self._run_on(address, functools.partial(load_on_worker, self._payload), PREPARE_S)
             if failure is None:
-                member = Member(address, name, await self._clock_offset(address))
-                self._offsets[name] = member.offset_s
-                self._ready = self._ready | {address: member}
+                self._clocks[name] = await self._clock_of(address)
+                self._ready = self._ready | {address: Member(address, name)}
             else:
                 self._unfit[address] = f"worker {address} could not load the pipeline: {failure}"
         except TimeoutError:
@@ -236,20 +235,16 @@ class Members:
             raise answers[address]
         return answers[address]
 
-    async def _clock_offset(self, address: str) -> float:
-        """What to add to that worker's clock readings to get this process's: 0 on the same machine.
-
-        Elsewhere the best of a few round trips, wrong by at most half the shortest one (Cristian 1989).
-        """
-        best = (math.inf, 0.0)
-        for _ in range(CLOCK_READINGS):
+    async def _clock_of(self, address: str) -> ClockOffset:
+        """The offset of that worker's clock, by a few round trips; none where it runs on this machine."""
+        readings = []
+        for _ in range(TRIED):
             before = time.perf_counter()
             boot, theirs = await self._run_on(address, read_clock, ASK_S)
-            after = time.perf_counter()
+            readings.append((before, theirs, time.perf_counter()))
             if boot is not None and boot == read_clock()[0]:
-                return 0.0
-            best = min(best, (after - before, (before + after) / 2 - theirs))
-        return best[1]
+                return SAME_CLOCK
+        return best_offset(readings)
 
 
 # -- what runs on the workers
@@ -276,12 +271,3 @@ def _load_here(payload: bytes, worker: Worker) -> tuple[str, str | None]:
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a set-up must not end the worker
         return process.bench.worker, describe(error)
     return process.bench.worker, None
-
-
-def read_clock() -> tuple[str | None, float]:
-    """Which boot of which machine this is (None: unknown), and its monotonic clock."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        boot = None
-    return boot, time.perf_counter()

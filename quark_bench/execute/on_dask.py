@@ -6,8 +6,6 @@ the same gather. The client is the only one who hands out work and takes in reco
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from types import TracebackType
@@ -16,32 +14,32 @@ from typing import Any, Self
 import cloudpickle
 from distributed import Client
 
-from quark_bench.errors import ClusterError, describe
 from quark_bench.execute import Consumption, Setting, Work
 from quark_bench.execute.agent_graphs import AgentGraphs
 from quark_bench.execute.chunk_tasks import ChunkTasks
 from quark_bench.execute.cluster import Connection, open_cluster
+from quark_bench.execute.cluster_spec import ClusterSpec
 from quark_bench.execute.dispatch import shares
 from quark_bench.execute.drain import Drain
-from quark_bench.execute.members import ASK_S, Members
+from quark_bench.execute.members import Members
+from quark_bench.execute.preflight import allowed_failures, check_versions
 from quark_bench.execute.process import read_consumption
+from quark_bench.execute.round_trips import measure_hop
 from quark_bench.execute.shared import share_breakers, shared_histories
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Granularity, Strategy
 from quark_bench.record import Batch
 
-HOPS_TRIED = 7
-
 
 class OnDask:
     """Carries out blocks on a Dask cluster.
 
-    `on` is `local` or a scheduler's address; `workers` and `threads` are for `local`.
+    `spec` says where; `workers` and `threads` are for local processes.
     """
 
-    def __init__(self, on: str, workers: int, threads: int) -> None:
+    def __init__(self, spec: ClusterSpec, workers: int, threads: int) -> None:
         self.drain = Drain()
-        self._open = (on, workers, threads)
+        self._open = (spec, workers, threads)
         self._stack = ExitStack()
         self._pipelines: dict[str, Pipeline] = {}
         self._hop_s = 0.0
@@ -57,6 +55,11 @@ class OnDask:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
+
+    @property
+    def spec(self) -> ClusterSpec:
+        """Where this takes place, as it was asked for."""
+        return self._open[0]
 
     @property
     def client(self) -> Client:
@@ -76,11 +79,12 @@ class OnDask:
         assert self._connection is not None, "used as a context manager"
         self._work = work
         self._pipelines = {arm: shipment.load() for arm, shipment in work.shipments.items()}
+        check_versions(self.client)
         if any(pipeline.breakers for pipeline in self._pipelines.values()):
             share_breakers(self.client, work.run_key)
         payload = cloudpickle.dumps(list(work.shipments.values()))
         self._members = self._stack.enter_context(Members(self.client, payload, self._connection.heal))
-        self._hop_s = self._measure_hop()
+        self._hop_s = measure_hop(self.client)
 
     def run(self, block: Block, setting: Setting, finished: Collection[int] = ()) -> Iterator[Batch]:
         assert self._work is not None, "prepare comes before run"
@@ -110,31 +114,14 @@ class OnDask:
         info = self.client.scheduler_info(n_workers=-1)
         threads = [worker["nthreads"] for worker in info["workers"].values()]
         return {
-            "on": self._open[0],
+            "on": self.spec.on,
             "address": info["address"],
             "dashboard": self.client.dashboard_link,
             "workers": len(threads),
             "threads": sum(threads),
             "memory_limit_bytes": sum(worker["memory_limit"] for worker in info["workers"].values()),
             "clock_offsets": "estimated by round trips" if self.members.far() else "one machine, one clock",
+            "clock_uncertainty_s": self.members.clock_uncertainty_s(),
+            "allowed_failures": allowed_failures(self.client),
             "hop_s": self._hop_s,
         }
-
-    def _measure_hop(self) -> float:
-        """Median time from submitting an empty task to its result."""
-        hops = []
-        for _ in range(HOPS_TRIED):
-            before = time.perf_counter()
-            try:
-                self.client.submit(_nothing, pure=False).result(timeout=ASK_S)
-            except (OSError, TimeoutError) as error:
-                raise ClusterError(
-                    f"an empty task did not come back within {ASK_S:.0f} s ({describe(error, 200)}); "
-                    "are the workers paused, or busy with other work? `quark-bench doctor` looks at them"
-                ) from error
-            hops.append(time.perf_counter() - before)
-        return statistics.median(hops)
-
-
-def _nothing() -> bytes:
-    return b"nothing"

@@ -268,6 +268,7 @@ def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         "ran on": cluster.get("on"),
         "workers": cluster.get("workers"),
         "threads": cluster.get("threads"),
+        "crashes": sentences.crashes(manifest),
     }
     known = ((label, str(value)) for label, value in (own | dict(manifest["provenance"])).items())
     return [(label, value) for label, value in known if value not in ("", "None")]

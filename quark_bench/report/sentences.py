@@ -94,6 +94,17 @@ def granularity(manifest: Mapping[str, Any]) -> str:
     return f"{chosen['choice']}: {chosen['reason']}" if chosen.get("reason") else str(chosen["choice"])
 
 
+def crashes(manifest: Mapping[str, Any]) -> str:
+    """That Dask itself tries again what crashed its worker; empty where it does not."""
+    allowed = (manifest.get("cluster") or {}).get("allowed_failures")
+    if not allowed:
+        return ""
+    return (
+        f"A prompt that crashes its worker is tried by Dask itself on {allowed} more (the scheduler's "
+        "allowed-failures): each try repeats its calls"
+    )
+
+
 def verdict(result: SloResult) -> str:
     """`met`, `missed`, or `n/a` where the measure has no value."""
     if result.met is None:
