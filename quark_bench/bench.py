@@ -206,8 +206,8 @@ def record_blocks(
                 for batch in metered(executor, block, layout.settings[block.arm], finished, manifest):
                     writer.append(batch)
                     watcher.advanced(batch)
-                now = [{"session": manifest["session"], **each} for each in executor.breakers(began_s)]
-                manifest["breakers"] = [*earlier, *now]
+                breakers = executor.breakers(began_s)
+                manifest["breakers"] = [*earlier, *({"session": manifest["session"], **each} for each in breakers)]
         state = "running"  # until it is weighed: a run killed in between is continued there
     except KeyboardInterrupt:
         state = "interrupted"
