@@ -1,6 +1,7 @@
 """What holds in every way to execute: the same answers, contained faults, no barrier, the promised concurrency."""
 
 import json
+import secrets
 from collections import Counter
 from statistics import median
 
@@ -143,6 +144,71 @@ def test_retries_are_counted_and_their_waits_are_neither_service_nor_work(way, r
     for _, spans in run.spans.groupby(["arm", "prompt_id"]):
         assert list(spans["attempt"]) == [1, 2, 3]
         assert list(spans["status"]) == ["failed", "failed", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "answer", "attempts"),
+    [("by_value", None, 3), ("by_function", "told soup", 3), ("by_agent", "second soup", 4)],
+)
+def test_a_fallback_answers_for_an_agent_that_failed(way, run_with, pipeline, answer, attempts):
+    run = run_with(way, ["soup"], f"policies.py:{pipeline}")
+    for row in rows(run).values():
+        assert (row["status"], row.get("answer"), row["fallbacks"]) == ("degraded", answer, 1)
+        assert (row["error"], row["error_agent"]) == ("ConnectionError: provider down", "fragile")
+        assert row["attempts"] == attempts
+    for _, spans in run.spans[run.spans["agent"] == "fragile"].groupby("arm"):
+        assert list(spans["status"]) == ["failed"] * (attempts - 2) + ["fallback"]
+        assert list(spans["attempt"]) == list(range(1, attempts))
+    for arm in run.arms:
+        measures, agents = run.measures[arm], run.findings.agents[arm]
+        assert (measures["degraded_records"].value, measures["fallbacks"].value) == (1, 1)
+        assert list(agents.loc["fragile", ["calls", "failed", "fallback"]]) == [1, 0, 1]
+
+
+def test_an_agent_whose_fallback_fails_too_has_failed(way, run_with):
+    for row in rows(run_with(way, 2, "policies.py:broken_too")).values():
+        told = "ConnectionError: provider down"
+        assert (row["status"], row["error_agent"], row["fallbacks"]) == ("failed", "fragile", 0)
+        assert row["error"] == f"{told}; its fallback failed too: {told}"
+
+
+def test_an_open_breaker_refuses_calls_in_each_arm_anew(way, run_with):
+    run = run_with(way, 40, "policies.py:guarded", arms=["sync", "async"], warmup=4)
+    assert set(run.records["status"]) == {"degraded"}
+    assert set(run.records["answer"]) == {"sorry"}
+    assert [(each["arm"], each["opened"], each["state"]) for each in run.manifest["breakers"]] == [
+        ("sync", 1, "open"),
+        ("async", 1, "open"),
+    ]
+    for breaker in run.manifest["breakers"]:
+        spans = run.spans[(run.spans["arm"] == breaker["arm"]) & (run.spans["agent"] == "fragile")]
+        refused = spans[spans["error"].str.startswith("CircuitOpenError: breaker 'openai' is open", na=False)]
+        assert len(refused) == breaker["refused"] == run.measures[breaker["arm"]]["refused_calls"].value > 0
+        assert set(refused["status"]) == {"failed"}
+        assert (refused["end_s"] == refused["start_s"]).all()
+        assert set(refused["attempt"]) == {1}
+        ((at_s, phase),) = breaker["transitions"]
+        assert phase == "open"
+        assert 0 <= at_s <= run.spans["end_s"].max() + 1
+
+
+def test_without_threads_a_run_goes_on_sequentially(way, run_with):
+    run = run_with(way, ["soup"], "policies.py:threadless", arms=["sync", "parallel"])
+    for row in rows(run).values():
+        assert (row["status"], row["answer"]) == ("degraded", "soup, soup")
+        assert row["error"].startswith("EngineFaultError: no thread could be started for a call")
+        assert "error_agent" not in row
+    assert set(run.spans["status"]) == {"ok"}
+    assert len(run.spans) == len(run.records) * len(run.layout)
+    assert run.compare("sync", "parallel").went_sequential == (1, 1)
+
+
+def test_keys_are_equal_in_every_way_and_follow_arm_prompt_and_inputs(way_named, run_with, monkeypatch):
+    drawn = secrets.token_hex
+    monkeypatch.setattr(secrets, "token_hex", lambda length: "the-same-run" if length == 8 else drawn(length))
+    runs = [run_with(way_named(name), ["one", "two", "down"], "policies.py:keys", seed=1) for name in WAYS]
+    assert answers(runs[0]) == answers(runs[1]) == answers(runs[2])
+    assert len(set(answers(runs[0]).values())) == 3 * 3
 
 
 def test_every_kind_of_agent_works(way, run_with):

@@ -19,6 +19,7 @@ from quark_bench.compare import attribute, compare_arms
 from quark_bench.dataset import Prompt
 from quark_bench.errors import UsageError
 from quark_bench.measures import agent_table, measure_arm
+from quark_bench.notebook import ShownComparison
 from quark_bench.plan import Arm, Strategy, make_plan
 from quark_bench.report import sentences
 from quark_bench.report.cells import SPEED, grid, interval, speed_rows
@@ -134,8 +135,12 @@ def simulated(
 
 def made(arms=ARMS[:3], prompts=64, repeats=1, failing=(), **more):
     """The findings of such a run."""
-    layout = more.get("layout", LAYOUT)
     records, spans, took_s = simulated(arms, prompts, repeats, failing, **more)
+    return weighed(arms, prompts, repeats, more.get("layout", LAYOUT), records, spans, took_s)
+
+
+def weighed(arms, prompts, repeats, layout, records, spans, took_s):
+    """The findings of a run that left these tables."""
     names = [arm.name for arm in arms]
     usage = [
         {"block": block, "arm": arm, "cpu_s": 0.004 * len(rows), "peak_memory_bytes": 1.9e8}
@@ -463,6 +468,103 @@ def test_failures_are_grouped_with_up_to_three_prompts(findings):
     failures = page[page.index('id="failures"') : page.index('id="order"')]
     assert re.findall(r"<code title=[^>]*>([^<]+)<", failures) == ["q-002", "q-003", "q-004"]
     assert "<td>12</td>" in failures
+
+
+BREAKERS = [
+    {
+        "session": 0,
+        "arm": "async",
+        "breaker": MARKUP,
+        "opened": 2,
+        "probes": 1,
+        "refused": 31,
+        "state": "open",
+        "transitions": [[1.25, "open"], [31.25, "half-open"], [31.5, "open"], *[[40.0, "half-open"]] * 20],
+    },
+    {
+        "session": 1,
+        "arm": "sync",
+        "breaker": "quiet",
+        "opened": 0,
+        "probes": 0,
+        "refused": 0,
+        "state": "closed",
+        "transitions": [],
+    },
+]
+
+
+def test_breakers_are_told_on_the_page_and_those_that_opened_in_the_terminal(findings):
+    run = replace(findings, manifest={**findings.manifest, "breakers": BREAKERS})
+    page, text = render(run), " ".join(shown(run_table(run)).split())
+    section = page[page.index('id="breakers"') : page.index('id="order"')]
+    assert "<script" not in page
+    assert "open at 1.25 s, half-open at 31.2 s, open at 31.5 s" in section
+    assert "and 11 more" in section
+    assert re.findall(r"<td>(\d+)</td>", section) == ["2", "31", "1", "0", "0", "0"]
+    assert "session 2" in section
+    assert "opened 2 times, refused 31 calls, made 1 probe, open at the end" in text
+    assert "quiet" not in text
+
+
+def test_runs_without_breakers_and_runs_of_old_have_no_such_section(findings):
+    for manifest in (findings.manifest, {**findings.manifest, "breakers": []}):
+        run = replace(findings, manifest=manifest)
+        assert "breaker" not in shown(run_table(run))
+        assert 'id="breakers"' not in render(run)
+
+
+@pytest.fixture(scope="module")
+def degraded():
+    """A run in which a fallback answered for 'planning' in some records, and the engine failed in others."""
+    records, spans, _ = simulated()
+    answered = (records["prompt_id"].isin(["q-001", "q-002", "q-003"])) & (records["arm"] == "async")
+    starved = (records["prompt_id"].isin(["q-010", "q-011"])) & (records["arm"] == "parallel")
+    records.loc[answered, ["status", "error", "error_agent", "fallbacks"]] = [
+        "degraded",
+        "ValueError: x",
+        "planning",
+        1,
+    ]
+    records.loc[starved, ["status", "error"]] = ["degraded", "EngineFaultError: no thread; went on sequentially"]
+    own = (
+        spans["prompt_id"].isin(["q-001", "q-002", "q-003"])
+        & (spans["arm"] == "async")
+        & (spans["agent"] == "planning")
+    )
+    tried = spans[own].assign(status="failed", error="ValueError: x")
+    spans.loc[own, ["status", "attempt", "error"]] = ["fallback", 2, None]
+    return weighed(ARMS[:3], 64, 1, LAYOUT, records, pd.concat([spans, tried]), 1.0)
+
+
+def test_degraded_records_are_counted_arm_by_arm(degraded):
+    row = next(row for row in grid(degraded, SPEED).rows if row.label == "degraded")
+    assert [cell.details[-1] for cell in row.cells[1:]] == ["records 2", "records 3"]
+    assert row.cells[0].value == "0 %"
+    assert "degraded 0 % 3.12 % 4.69 %" in " ".join(shown(run_table(degraded)).split())
+    assert ">degraded</th>" in render(degraded)
+
+
+def test_a_fallbacks_span_is_work_and_its_agent_has_not_failed(degraded):
+    planning = degraded.agents["async"].loc["planning"]
+    assert (planning["calls"], planning["failed"], planning["fallback"]) == (64, 0, 3)
+    assert degraded.measure("async", "fallbacks").value == 3
+    assert degraded.measure("async", "retries").value == 0
+    (lane,) = (lane for lane in lanes(degraded, "q-001") if lane.arm == "async")
+    assert [bar.status for bar in lane.bars if bar.agent == "planning"] == ["failed", "fallback"]
+    assert "fallback" in shown(record_view(degraded, "q-001"))
+
+
+def test_a_comparison_tells_how_many_records_went_on_sequentially(degraded):
+    told = "0 records of sync and 2 of parallel went on sequentially after a fault of the engine"
+    assert told in " ".join(shown(run_table(degraded)).split())
+    assert told in render(degraded)
+    compared = ShownComparison.of(degraded.comparisons[0])
+    assert compared.went_sequential == (0, 2)
+    assert told in repr(compared)
+    assert told in compared._repr_html_()
+    assert sentences.faults(degraded.comparisons[1]) == ""
+    assert "the engine: EngineFaultError: no thread" in " ".join(shown(run_table(degraded)).split())
 
 
 def test_an_unknown_prompt_is_answered_with_the_nearest(findings):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from quark_bench import Arm, Dataset, Pipeline, Run, agent, bench
+from quark_bench import Arm, Breaker, Dataset, Pipeline, Run, agent, bench
 from quark_bench.errors import RunInterrupted, UsageError
 from quark_bench.store import RunWriter, read_manifest
 
@@ -31,6 +31,11 @@ def keyed(prompt, call):
 @agent
 def whisper(prompt):
     return prompt.text.lower()
+
+
+@agent(breaker=Breaker(failures=2, reset_s=600))
+async def fragile(prompt):
+    raise ConnectionError("down")
 
 
 class Impatient:
@@ -94,6 +99,19 @@ def test_idempotency_keys_are_those_of_the_run_in_every_session(inline, tmp_path
     assert run.manifest["run_key"] == before
     assert run.records["answer"].nunique() == 120
     assert bench(**options).manifest["run_key"] != before
+
+
+def test_each_session_begins_with_closed_breakers_and_tells_its_own(way, tmp_path):
+    path, options = interrupted(way, tmp_path, pipeline=Pipeline("fragile", [fragile]), chunks=2)
+    begun = read_manifest(path)
+    del begun["breakers"]  # as an older version would have left it
+    (path / "manifest.json").write_text(json.dumps(begun))
+    run = bench(**options, resume=path)
+    (told,) = run.manifest["breakers"]
+    assert (told["session"], told["opened"], told["state"]) == (1, 1, "open")
+    called = run.spans[run.spans["error"] == "ConnectionError: down"]
+    assert set(called["session"]) == {0, 1}
+    assert (called["session"] == 0).sum() >= 2
 
 
 @pytest.mark.parametrize(

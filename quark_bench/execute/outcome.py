@@ -55,7 +55,7 @@ def conclude(
         critical_path_s=longest_path(durations_s, pipeline.needs),
         simulated_s=sum(span.simulated_s for span in spans),
         attempts=sum(1 for span in spans if span.attempt),
-        fallbacks=sum(1 for outcome in outcomes if outcome.status is SpanStatus.FALLBACK),
+        fallbacks=0 if status is RecordStatus.OK else sum(o.status is SpanStatus.FALLBACK for o in outcomes),
         executions=1,
         tokens_in=sum(span.tokens_in for span in spans),
         tokens_out=sum(span.tokens_out for span in spans),

@@ -7,22 +7,21 @@ graph: that is why all of them give the same records.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from quark_bench.agent import Agent, Call, Input, Model, Usage, canonical, stable_hash
+from quark_bench.agent import Call, Input, Model, Usage, canonical, stable_hash
 from quark_bench.dataset import Prompt
-from quark_bench.errors import ExecutionError, describe
-from quark_bench.execute.breakers import Breakers, Guard
+from quark_bench.errors import describe
+from quark_bench.execute.attempt import Attempted, Callee, Failed, attempt, handed_on, joined_errors, make_callee
+from quark_bench.execute.breakers import Breakers
 from quark_bench.execute.deadlines import Branch, Deadlines
 from quark_bench.execute.decide import Failure, Next, after_failure, backoff_s
 from quark_bench.execute.outcome import Outcome, conclude
 from quark_bench.execute.threads import EngineFaultError, Threads
-from quark_bench.execute.values import PLAIN, answer_text, check_travels
 from quark_bench.pipeline import Pipeline, Step
 from quark_bench.plan import Strategy, trial_seed
 from quark_bench.record import Record, Span, SpanStatus
@@ -30,23 +29,8 @@ from quark_bench.record import Record, Span, SpanStatus
 clock: Callable[[], float] = time.perf_counter
 """Monotonic, and on Linux shared by all processes of a machine."""
 
-LONGEST_OF_SEVERAL = 300
-"""Characters kept of each error where an agent and its fallback have failed."""
-
 NOTHING_USED = Usage()
 """Stands for agents that take no `call`; never written to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Callee:
-    """An agent made ready in this process: its set-up done, and everything that a call of it needs resolved."""
-
-    agent: Agent
-    ready: Any
-    limit_s: float | None
-    is_answer: bool
-    guard: Guard | None
-    fallback: Callee | None
 
 
 class Wired:
@@ -59,23 +43,9 @@ class Wired:
         self.pipeline = pipeline
         self.steps = pipeline.steps
         self.roots = tuple(step.index for step in self.steps if not step.needs)
-        self.callees = tuple(_callee(step.agent, step.index == pipeline.answer_index) for step in self.steps)
+        self.callees = tuple(make_callee(step.agent, step.index == pipeline.answer_index) for step in self.steps)
         limits = [link.policy.timeout_s for step in self.steps for link in step.agent.chain()]
         self.shortest_limit_s = min((limit for limit in limits if limit is not None), default=math.inf)
-
-
-def _callee(agent: Agent, is_answer: bool) -> Callee:
-    limit_s, breaker = agent.policy.timeout_s, agent.policy.breaker
-    guard = None if breaker is None else Guard(agent.breaker_name, breaker, limit_s or breaker.reset_s)
-    fallback = None if agent.fallback is None else _callee(agent.fallback, is_answer)
-    return Callee(agent, _set_up(agent), limit_s, is_answer, guard, fallback)
-
-
-def _set_up(agent: Agent) -> Any:
-    try:
-        return agent.setup() if agent.setup else None
-    except (Exception, SystemExit) as error:
-        raise ExecutionError(f"the set-up of agent {agent.name!r} failed: {describe(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,17 +195,6 @@ def open_branch(bench: Bench) -> Branch:
     return branch
 
 
-class Failed(NamedTuple):
-    """How an attempt failed, and the error that its span tells."""
-
-    kind: Failure
-    error: str
-
-
-Attempted = tuple[Any, str | None, Failed | None]
-"""What an attempt gave: value, answer text (of the answer agent), failure."""
-
-
 async def run_step(
     wired: Wired,
     step: Step,
@@ -252,12 +211,10 @@ async def run_step(
     an attempt has been made already.
     """
     ready_s = clock()
-    arguments = _arguments(step, outcomes)
+    arguments = _arguments(step, case, outcomes)
     if isinstance(arguments, str):
         return _skipped(step, case, arguments, ready_s, bench)
     callee = wired.callees[step.index]
-    if callee.agent.takes_prompt:
-        arguments["prompt"] = case.prompt
     threads: Threads | None = bench.threads
     spans: list[Span] = []
     errors: list[str] = []
@@ -270,20 +227,20 @@ async def run_step(
             call = arguments["call"] = _call(callee, case, arguments, len(spans) + 1, wired.pipeline.model)
         if callee.guard is None:
             start_s = clock()
-            value, answer, failed = await _attempt(callee, arguments, branch, start_s, threads)
+            value, answer, failed = await attempt(callee, arguments, branch, start_s, threads)
             end_s = clock()
         else:
             start_s, end_s, (value, answer, failed) = await _guarded(callee, arguments, case, branch, bench, threads)
-        follows = None if failed is None else _what_follows(callee, failed, tried)
-        if failed is not None and follows is Next.GO_ON_SEQUENTIALLY:
-            if not alone and not spans:
-                raise EngineFaultError(failed.error)
-            fault = describe(EngineFaultError(f"{failed.error}; called on the event loop"))
-            threads, tried = None, tried - 1
-            continue
+        if failed is None:
+            status = SpanStatus.FALLBACK if errors else SpanStatus.OK
+        else:
+            status, follows = SpanStatus.FAILED, _what_follows(callee, failed, tried)
+            if follows is Next.GO_ON_SEQUENTIALLY:
+                fault = _last_resort(failed, alone or len(spans) > 0)
+                threads, tried = None, tried - 1
+                continue
         usage = call.usage if call is not None else NOTHING_USED
         cost_usd += usage.cost_usd
-        status = SpanStatus.FAILED if failed is not None else SpanStatus.FALLBACK if errors else SpanStatus.OK
         spans.append(
             Span(
                 case.prompt.id,
@@ -308,18 +265,18 @@ async def run_step(
         else:
             errors.append(failed.error)
             if follows is Next.GIVE_UP or callee.fallback is None:
-                return Outcome(status, None, tuple(spans), None, _joined(errors), cost_usd, fault)
-            arguments = _handed_on(arguments, callee.fallback.agent, case)
+                return Outcome(status, None, tuple(spans), None, joined_errors(errors), cost_usd, fault)
+            arguments = handed_on(arguments, callee.fallback.agent, case.prompt)
             callee, tried = callee.fallback, 0
         ready_s = clock()
 
 
-def _arguments(step: Step, outcomes: list[Outcome | None]) -> dict[str, Any] | str:
-    """The inputs by parameter, or why the agent is skipped."""
-    arguments: dict[str, Any] = {}
+def _arguments(step: Step, case: Case, outcomes: list[Outcome | None]) -> dict[str, Any] | str:
+    """Inputs and prompt by parameter, or why the agent is skipped."""
+    arguments: dict[str, Any] = {"prompt": case.prompt} if step.agent.takes_prompt else {}
     for wanted, need in zip(step.agent.inputs, step.needs, strict=True):
         outcome = outcomes[need]
-        if outcome is not None and outcome.gave_result:
+        if outcome is not None and (outcome.status is SpanStatus.OK or outcome.status is SpanStatus.FALLBACK):
             arguments[wanted.parameter] = outcome.value
         elif wanted.optional:
             arguments[wanted.parameter] = wanted.default
@@ -359,18 +316,11 @@ def _what_follows(callee: Callee, failed: Failed, tried: int) -> Next:
     return after_failure(callee.agent.policy, failed.kind, tried, callee.fallback is not None)
 
 
-def _handed_on(arguments: dict[str, Any], fallback: Agent, case: Case) -> dict[str, Any]:
-    """What the fallback takes, of what the agent that failed was given."""
-    given = {canonical(name): value for name, value in arguments.items()}
-    taken = {wanted.parameter: given[canonical(wanted.parameter)] for wanted in fallback.inputs}
-    return taken | ({"prompt": case.prompt} if fallback.takes_prompt else {})
-
-
-def _joined(errors: list[str]) -> str:
-    """The error of an agent, and in short those of the fallbacks that failed after it."""
-    if len(errors) == 1:
-        return errors[0]
-    return "; its fallback failed too: ".join(error[:LONGEST_OF_SEVERAL] for error in errors)
+def _last_resort(failed: Failed, may_be_made: bool) -> str:
+    """The fault, told, of a call that is made on the event loop. Raises it where the call may not be made yet."""
+    if not may_be_made:
+        raise EngineFaultError(failed.error)
+    return describe(EngineFaultError(f"{failed.error}; called on the event loop"))
 
 
 async def _guarded(
@@ -389,60 +339,9 @@ async def _guarded(
     start_s = clock()
     if admission.refused is not None:
         return start_s, start_s, (None, None, Failed(Failure.REFUSED, admission.refused))
-    attempted = await _attempt(callee, arguments, branch, start_s, threads)
+    attempted = await attempt(callee, arguments, branch, start_s, threads)
     end_s = clock()
     failed = attempted[2]
     if failed is None or failed.kind is not Failure.ENGINE:
         bench.breakers.settle(key, guard, failed is None, admission.probe)
     return start_s, end_s, attempted
-
-
-async def _attempt(
-    callee: Callee, arguments: dict[str, Any], branch: Branch, start_s: float, threads: Threads | None
-) -> Attempted:
-    """One attempt. Contains whatever an agent does."""
-    limit_s = callee.limit_s
-    branch.agent = callee.agent.name
-    branch.deadline_s = math.inf if limit_s is None else start_s + limit_s
-    value, answer, error = None, None, None
-    try:
-        value = await _call_agent(callee.agent, arguments, threads)
-        if type(value) not in PLAIN:
-            check_travels(value)
-        if callee.is_answer:
-            answer = answer_text(value)
-    except EngineFaultError as fault:
-        return None, None, Failed(Failure.ENGINE, str(fault))
-    except GeneratorExit as raised:
-        if not _runs(branch.task):
-            raise  # nobody waits for this trial any more: its coroutine is being thrown away
-        error = describe(raised)
-    except asyncio.CancelledError:
-        if not branch.expired and branch.task.cancelling():
-            raise
-        error = "CancelledError: the agent cancelled itself"
-    except BaseException as raised:  # noqa: BLE001 - sys.exit() in an agent must cost its record only
-        error = describe(raised)
-    finally:
-        branch.deadline_s = math.inf
-    if branch.expired:
-        for _ in range(branch.expired):
-            branch.task.uncancel()
-        branch.expired = 0
-        return None, None, Failed(Failure.TIMEOUT, f"TimeoutError: no result within {limit_s} s")
-    return (value, answer, None) if error is None else (None, None, Failed(Failure.ERROR, error))
-
-
-async def _call_agent(agent: Agent, arguments: dict[str, Any], threads: Threads | None) -> Any:
-    if agent.is_async:
-        return await agent.function(**arguments)
-    value = agent.function(**arguments) if threads is None else await threads.call(agent.function, arguments)
-    return await value if inspect.isawaitable(value) else value
-
-
-def _runs(task: asyncio.Task[None]) -> bool:
-    """Whether this is called from within the task."""
-    try:
-        return asyncio.current_task() is task
-    except RuntimeError:
-        return False
