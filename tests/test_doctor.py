@@ -24,6 +24,7 @@ MEASURED = Measured(
 WELL = Examination(
     on="tcp://127.0.0.1:8786",
     address="tcp://127.0.0.1:8786",
+    port=8786,
     dashboard="http://127.0.0.1:8787/status",
     dashboard_port=8787,
     started=False,
