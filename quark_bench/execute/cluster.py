@@ -11,6 +11,7 @@ import logging
 import signal
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster
 from distributed.system import MEMORY_LIMIT
+from distributed.versions import VersionMismatchWarning
 
 from quark_bench.errors import ClusterError, describe
 from quark_bench.execute.addresses import is_encrypted
@@ -130,7 +132,9 @@ def _client(place: Any, spec: ClusterSpec) -> Iterator[Client]:
     """A client of an address or of a cluster's object, connected, with at least one worker there."""
     security = tls_security(spec) if spec.address is not None else None  # a cluster's object brings its own
     try:
-        client = Client(place, timeout=CONNECT_S, set_as_default=False, security=security)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", VersionMismatchWarning)  # the preflight tells them, and refuses
+            client = Client(place, timeout=CONNECT_S, set_as_default=False, security=security)
     except (OSError, ValueError, TimeoutError) as error:
         raise ClusterError(
             f"--on {spec.on}: no Dask scheduler answers ({describe(error, 200)}); "

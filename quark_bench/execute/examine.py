@@ -44,13 +44,15 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What was found. `trouble` is why a run would not start; `code` the pipeline that was to be loaded.
+    """What was found. `address` is what we connect to, which may be a tunnel's end; `port` and `dashboard_port` are
+    those at which the scheduler itself listens. `trouble` is why a run would not start; `code` the pipeline that was to be loaded.
 
     `clocks` go by host. `started` tells whether the cluster is one that each run starts for itself.
     """
 
     on: str
     address: str
+    port: int | None
     dashboard: str
     dashboard_port: int | None
     started: bool
@@ -98,7 +100,8 @@ def examine(executor: OnDask, work: Work, code: str | None) -> Examination:
     )
     found = Examination(
         on=executor.spec.on,
-        address=identity["address"],
+        address=client.scheduler.address,
+        port=int(port) if (port := identity["address"].rpartition(":")[2]).isdigit() else None,
         dashboard=client.dashboard_link or "",
         dashboard_port=identity["services"].get("dashboard"),
         started=executor.spec.starts,
@@ -137,11 +140,9 @@ def advice(found: Examination) -> Iterator[str]:
 
 
 def _about_access(found: Examination) -> Iterator[str]:
-    port = found.address.rpartition(":")[2]
-    scheduler = found.hosts_at(int(port)) if port.isdigit() else ()
-    if not is_encrypted(found.address) and not all(map(_is_own, scheduler)):
+    if not is_encrypted(found.address) and not all(map(_is_own, found.hosts_at(found.port))):
         yield (
-            f"the scheduler's port {port} is open to other machines and {protocol_of(found.address)} is plain: whoever "
+            f"the scheduler's port {found.port} is open to other machines and {protocol_of(found.address)} is plain: whoever "
             "reaches it can run code; start it with --host 127.0.0.1, or with TLS"
         )
     if found.open_to == "others":

@@ -47,7 +47,7 @@ def ask_versions(client: Client) -> Versions:
         return await _from_each(client, present, {"op": "versions", "packages": packages})
 
     theirs, present = ask(client, scheduler)
-    answers = ask(client, workers, 2 * ANSWER_S)
+    answers = ask(client, workers, rounds=2)  # it bounds its own wait
     unheard = set(present) - answers.keys()
     silent = sorted(unheard & set(ask(client, addresses))) if unheard else []  # those that left need not answer
     if silent:
@@ -102,9 +102,10 @@ def listening(client: Client) -> tuple[tuple[str, int], ...]:
     return tuple((ip, port) for ip, port in ask(client, lambda: client._run_on_scheduler(read)))
 
 
-def ask(client: Client, question: Callable[[], Awaitable[T]], within_s: float = ANSWER_S) -> T:
-    """Put a question to the scheduler. Raises ClusterError where it does not answer in time, or at all."""
+def ask(client: Client, question: Callable[[], Awaitable[T]], rounds: int = 1) -> T:
+    """Put a question to the scheduler. Raises ClusterError where it fails to answer within `rounds` times ANSWER_S."""
     at = getattr(client.scheduler, "address", "its address")
+    within_s = rounds * ANSWER_S
     try:
         answer: T = client.sync(question, callback_timeout=within_s)
     except TimeoutError as error:
