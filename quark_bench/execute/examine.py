@@ -45,7 +45,8 @@ class Measured:
 @dataclass(frozen=True, slots=True)
 class Examination:
     """What was found. `address` is what we connect to, which may be a tunnel's end; `port` and `dashboard_port` are
-    those at which the scheduler itself listens. `trouble` is why a run would not start; `code` the pipeline that was to be loaded.
+    those at which the scheduler itself listens. `trouble` is why a run would not start; `code` the pipeline that was
+    to be loaded.
 
     `clocks` go by host. `started` tells whether the cluster is one that each run starts for itself.
     """
@@ -142,8 +143,8 @@ def advice(found: Examination) -> Iterator[str]:
 def _about_access(found: Examination) -> Iterator[str]:
     if not is_encrypted(found.address) and not all(map(_is_own, found.hosts_at(found.port))):
         yield (
-            f"the scheduler's port {found.port} is open to other machines and {protocol_of(found.address)} is plain: whoever "
-            "reaches it can run code; start it with --host 127.0.0.1, or with TLS"
+            f"the scheduler's port {found.port} is open to other machines and {protocol_of(found.address)} is plain: "
+            "whoever reaches it can run code; start it with --host 127.0.0.1, or with TLS"
         )
     if found.open_to == "others":
         covered = ", and TLS does not cover it" if is_encrypted(found.address) else ""
