@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test check bench soak format clean
 
 demo: $(READY)
 	$(BIN)/quark-bench run datasets/quickstart.jsonl
@@ -19,6 +19,10 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-json=.benchmarks/bench.json
+
+# The judged repetitions of every fault; its table is tests/soak/RESULTS.md.
+soak: $(READY)
+	$(BIN)/python -m pytest -m soak tests/soak
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

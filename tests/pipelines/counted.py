@@ -24,3 +24,15 @@ async def second(first):
 
 
 pipeline = Pipeline("counted", [first, second])
+
+
+@agent
+async def long_first(prompt, call):
+    if call.repeat >= 0:
+        with LOG.open("a") as log:
+            log.write(f"{prompt.id}\n")
+    await asyncio.sleep(0.3)
+    return prompt.text
+
+
+steady = Pipeline("steady", [long_first])
