@@ -16,6 +16,8 @@ from quark_bench.dataset import Dataset
 from quark_bench.errors import ConservationError, ExecutionError, RunInterrupted, UsageError
 from quark_bench.execute import Consumption, Executor, Setting, Work
 from quark_bench.execute.cluster_spec import read_spec
+from quark_bench.execute.drain import DRAIN_S
+from quark_bench.interrupt import first_interrupt
 from quark_bench.layout import Layout, lay_out
 from quark_bench.manifest import Manifest, count_trials, first_manifest, measured
 from quark_bench.measures import measure_names
@@ -114,10 +116,11 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
         layout = lay_out(executor, plan, main, granularity)
         if path is None:
             path = store.new_run(out, Path(dataset.name).stem)
-            manifest |= {"run_id": path.name, "granularity": layout.as_data(), "cluster": dict(executor.describe())}
+            manifest |= {"run_id": path.name, "granularity": layout.as_data()}
         else:
             layout = layout_of(manifest)
-        watcher.began(plan, executor.describe().get("dashboard"))
+        manifest["cluster"] = dict(executor.describe())
+        watcher.began(plan, manifest["cluster"].get("dashboard"))
         record_blocks(path, manifest, plan, executor, layout, watcher)
     watcher.stage("scoring and weighing")
     return conclude(path, manifest, dataset, scorers)
@@ -201,17 +204,23 @@ def record_blocks(
     """Carry out all blocks and write what comes back. Whatever happens, the manifest tells how it ended."""
     store.write_manifest(path, manifest)
     state = "failed"
+
+    def ask_to_end() -> None:
+        executor.drain.begin()
+        watcher.stage(f"ending what is under way, {DRAIN_S:.0f} s at most; Ctrl-C again quits at once")
+
     try:
-        with store.RunWriter(path, manifest["session"], time.perf_counter()) as writer:
+        with (
+            store.RunWriter(path, manifest["session"], time.perf_counter()) as writer,
+            first_interrupt(ask_to_end),
+        ):
             for arm, trials in writer.finished_trials.items():
                 watcher.finished_before(arm, trials)
-            for block in plan.blocks:
-                finished = writer.finished_chunks(block.index)
-                if len(finished) == sum(1 for _ in layout.settings[block.arm].chunks(block)):
-                    continue
-                for batch in metered(executor, block, layout.settings[block.arm], finished, manifest):
-                    writer.append(batch)
-                    watcher.advanced(batch)
+            for batch in _batches(plan, executor, layout, writer, manifest):
+                writer.append(batch)
+                watcher.advanced(batch)
+        if executor.drain.begun:
+            raise KeyboardInterrupt  # it ends as after a second Ctrl-C
         state = "running"  # until it is weighed: a run killed in between is continued there
     except KeyboardInterrupt:
         state = "interrupted"
@@ -221,6 +230,18 @@ def record_blocks(
     finally:
         manifest.update(measured(manifest, state, count_trials(store.read_table(path, "records"), plan.planned)))
         store.write_manifest(path, manifest)
+
+
+def _batches(
+    plan: Plan, executor: Executor, layout: Layout, writer: store.RunWriter, manifest: Manifest
+) -> Iterator[Batch]:
+    """What comes of the blocks, one after another, without the chunks that an earlier session finished."""
+    for block in plan.blocks:
+        setting, finished = layout.settings[block.arm], writer.finished_chunks(block.index)
+        if executor.drain.begun:
+            return
+        if len(finished) < sum(1 for _ in setting.chunks(block)):
+            yield from metered(executor, block, setting, finished, manifest)
 
 
 def metered(
@@ -233,10 +254,11 @@ def metered(
 
 
 def _usage(block: Block, before: Consumption, after: Consumption) -> dict[str, Any]:
+    same = before.processes == after.processes  # what a lost process had used died with it
     return {
         "block": block.index,
         "arm": block.arm,
-        "cpu_s": after.cpu_s - before.cpu_s,
+        "cpu_s": after.cpu_s - before.cpu_s if same else None,
         "peak_memory_bytes": after.peak_memory_bytes,
     }
 

@@ -151,7 +151,9 @@ def run_command(
     out: Out = Path("reports"),
     resume: Annotated[
         str | None,
-        typer.Option(help="Continue an unfinished run, named alone: its path, id, or last.", show_default=False),
+        typer.Option(
+            help="Continue an unfinished run, named alone or with --on: its path, id, or last.", show_default=False
+        ),
     ] = None,
     as_json: Json = False,
 ) -> int:
@@ -171,7 +173,9 @@ def run_command(
     if prompts is None:
         if resume is None:
             raise UsageError("name a prompt file, as in: quark-bench run prompts.jsonl")
-        return call(run.arguments_of(resume, out))
+        source = context.get_parameter_source("on")
+        elsewhere = on if source is not None and source.name == "COMMANDLINE" else None
+        return call(run.arguments_of(resume, out, elsewhere))
     dataset = run.read_prompts(prompts, field or [], limit=limit, category=category)
     chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knowledge)
     options = {

@@ -23,8 +23,9 @@ EXIT_INTERRUPTED = 130
 WIDTH = 80
 
 
-def arguments_of(named: str, out: Path) -> list[str]:
-    """The arguments that continue a run: those it was begun with, from the folder it was begun in.
+def arguments_of(named: str, out: Path, on: str | None) -> list[str]:
+    """The arguments that continue a run: those it was begun with, from the folder it was begun in, and where it now
+    runs `on` if that is another cluster.
 
     Raises UsageError for a run that was begun from Python.
     """
@@ -35,7 +36,7 @@ def arguments_of(named: str, out: Path) -> list[str]:
     if not manifest["command"]:
         raise UsageError(f"{path} was begun from Python: continue it with bench(..., resume={str(path)!r})")
     os.chdir(manifest["folder"])
-    return [*shlex.split(manifest["command"])[1:], "--resume", str(path)]
+    return [*shlex.split(manifest["command"])[1:], "--resume", str(path), *(["--on", on] if on else [])]
 
 
 def read_prompts(path: Path, fields: Sequence[str], *, limit: int | None, category: str | None) -> Dataset:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from quark_bench.dataset import Prompt
+from quark_bench.execute.drain import Drain
 from quark_bench.pipeline import Shipment
 from quark_bench.plan import Arm, Block, Chunk, Granularity
 from quark_bench.record import Batch
@@ -67,17 +68,24 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
-    """CPU seconds used since a process began, and the most memory it held since the last reading."""
+    """CPU seconds used since the processes began, and the most memory they held since the last reading.
+
+    Two readings can be compared when they are of the same `processes`.
+    """
 
     cpu_s: float
     peak_memory_bytes: int
+    processes: frozenset[str] = frozenset()
 
 
 class Executor(Protocol):
     """A way to carry out blocks. Used as a context manager: entered once a run, left at its end.
 
-    Raises ClusterError where its machines cannot be reached or do not fit.
+    Raises ClusterError where its machines cannot be reached or do not fit. `drain` ends a run early: once it is
+    begun, `run` hands out nothing more and returns when what is under way has ended, or when the drain is over.
     """
+
+    drain: Drain
 
     def __enter__(self) -> Self: ...
 

@@ -7,20 +7,25 @@ the results of the agents at the end: no more transfers than a hand-written grap
 from __future__ import annotations
 
 import functools
+import itertools
 import pickle
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import cloudpickle
-from distributed import Client, as_completed
+from distributed import Client
 
 from quark_bench.dataset import Prompt
 from quark_bench.errors import ExecutionError, describe
 from quark_bench.execute import PromptRow, Work
-from quark_bench.execute.cluster import loss_of
+from quark_bench.execute.arrivals import Arrivals, bytes_of
+from quark_bench.execute.dispatch import LOSSES_ALONE
+from quark_bench.execute.drain import Drain
 from quark_bench.execute.graph import prompt_graph
+from quark_bench.execute.lost import lost_trial
+from quark_bench.execute.members import Members
 from quark_bench.execute.outcome import Outcome, conclude
 from quark_bench.execute.process import MISSING, PipelineMissingError, this_process
 from quark_bench.execute.trial import Case, clock, open_branch, run_step
@@ -32,14 +37,18 @@ Outcomes = dict[int, Outcome]
 
 
 @dataclass(slots=True)
-class _Admitted:
-    """A prompt under way: when it was admitted, and what has come back of it."""
+class _Trial:
+    """A prompt on its way, and, since it was last admitted, what has come back of it."""
 
     row: PromptRow
-    position: int
-    admitted_s: float
-    ends: int
+    chunk: int
+    losses: int = 0
+    admissions: int = 0
+    label: str = ""
+    admitted_s: float = 0.0
+    ends: int = 0
     outcomes: Outcomes = field(default_factory=dict)
+    lost: bool = False
     lacking: bool = False
 
 
@@ -53,109 +62,134 @@ class _Gathering:
 
 
 class AgentGraphs:
-    """Runs blocks of one arm at agent granularity."""
+    """Runs one block at agent granularity."""
 
-    def __init__(self, client: Client, work: Work, pipeline: Pipeline, offsets: Mapping[str, float]) -> None:
+    def __init__(self, client: Client, work: Work, pipeline: Pipeline, members: Members, drain: Drain) -> None:
         self._client = client
         self._work = work
         self._pipeline = pipeline
-        self._offsets = offsets
+        self._members = members
+        self._drain = drain
         self._layout = [(step.name, step.needs) for step in pipeline.steps]
         self._resources = [step.agent.resources for step in pipeline.steps]
         self._label = f"{work.run_key}-{secrets.token_hex(4)}"  # each arm's warm-up is block -1 of the same run
         self._admissions = 0
+        self._arrivals = Arrivals(client)
+        self._gathering: dict[int, _Gathering] = {}
+        self._under_way = 0
+        self._again: deque[_Trial] = deque()
+        self._suspects: deque[_Trial] = deque()
 
-    def run(self, block: Block, chunks: Sequence[Chunk], load_everywhere: Callable[[], None]) -> Iterator[Batch]:
+    def run(self, block: Block, chunks: Iterator[Chunk]) -> Iterator[Batch]:
         """Keep the arm's number of prompts under way; a batch comes when the last prompt of a chunk has ended."""
-        gathering = {chunk.index: _Gathering(len(chunk)) for chunk in chunks}
-        home = [chunk.index for chunk in chunks for _ in range(len(chunk))]
-        waiting = enumerate(row for chunk in chunks for row in self._work.rows(chunk.start, chunk.stop))
-        under_way: dict[Any, _Admitted] = {}
-        done = as_completed(loop=self._client.loop, with_results=True, raise_errors=False)
-        self._admit(block, waiting, self._work.arms[block.arm].in_flight, under_way, done)
-        for finished in done.batches():
-            returned_s = clock()
-            freed = 0
-            for future, result in finished:
-                trial = under_way.pop(future)
-                self._take(trial, future, result)
-                future.release()
-                if trial.ends:
-                    continue
-                freed += 1
-                if trial.lacking:
-                    load_everywhere()
-                    self._admit(block, iter([(trial.position, trial.row)]), 1, under_way, done)
-                    freed -= 1
-                    continue
-                number = home[trial.position]
-                chunk = gathering[number]
-                self._conclude(trial, returned_s, chunk)
-                if chunk.missing == 0:
-                    yield self._batch(block, number, chunk)
-                    del gathering[number]
-            self._admit(block, waiting, freed, under_way, done)
+        waiting = self._trials(chunks)
+        try:
+            while not self._drain.over:
+                self._members.check()
+                following = self._following(waiting, self._work.arms[block.arm].in_flight)
+                self._admit(block, following)
+                if not (self._under_way or self._again or self._suspects) and self._members.ready:
+                    break
+                arrived = self._arrivals.take()
+                returned_s = clock()
+                for trial, future, result in arrived:
+                    self._take(trial, bytes_of(future, result))
+                    future.release()
+                    if trial.ends == 0:
+                        self._under_way -= 1
+                        yield from self._settle(block, trial, returned_s)
+        finally:
+            self._arrivals.close()
 
-    def _admit(
-        self,
-        block: Block,
-        waiting: Iterator[tuple[int, PromptRow]],
-        slots: int,
-        under_way: dict[Any, _Admitted],
-        done: as_completed,
-    ) -> None:
-        """Submit the next prompts' graphs in one message."""
-        ends: list[Any] = []
-        owners: list[_Admitted] = []
-        for _ in range(slots):
-            following = next(waiting, None)
-            if following is None:
-                break
-            position, row = following
+    def _trials(self, chunks: Iterator[Chunk]) -> Iterator[_Trial]:
+        """The prompts of one chunk after another; a chunk that was begun is finished also when draining."""
+        for chunk in chunks:
+            if self._drain.begun:
+                return
+            self._gathering[chunk.index] = _Gathering(len(chunk))
+            for row in self._work.rows(chunk.start, chunk.stop):
+                yield _Trial(row, chunk.index)
+
+    def _following(self, waiting: Iterator[_Trial], in_flight: int) -> list[_Trial]:
+        """Who is admitted now. A suspect has the whole cluster to itself: its tasks may run anywhere."""
+        if not self._members.ready:
+            return []
+        if self._suspects:
+            return [self._suspects.popleft()] if self._under_way == 0 else []
+        slots = in_flight - self._under_way
+        again = [self._again.popleft() for _ in range(min(slots, len(self._again)))]
+        return [*again, *itertools.islice(waiting, slots - len(again))]
+
+    def _admit(self, block: Block, trials: Sequence[_Trial]) -> None:
+        """Submit the trials' graphs in one message."""
+        if not trials:
+            return
+        work, ends, owners = self._work, [], []
+        for trial in trials:
             self._admissions += 1
-            work = self._work
+            trial.label = f"{self._label}-{block.index}-{self._admissions}"
             head = pickle.dumps(
-                (work.shipments[block.arm].key, block.arm, block.repeat, work.seed, work.run_key, row), 5
+                (work.shipments[block.arm].key, block.arm, block.repeat, work.seed, work.run_key, trial.row), 5
             )
-            label = f"{self._label}-{block.index}-{self._admissions}"
-            graph = prompt_graph(self._layout, functools.partial(run_node, head), label, self._resources)
-            trial = _Admitted(row, position, 0.0, len(graph))
+            graph = prompt_graph(self._layout, functools.partial(run_node, head), trial.label, self._resources)
+            trial.admissions += 1
+            trial.ends, trial.outcomes, trial.lost, trial.lacking = len(graph), {}, False, False
             ends.extend(graph)
             owners.extend([trial] * len(graph))
-        if not ends:
-            return
+        # A restriction takes tasks out of the scheduler's own queue: only while someone there cannot take part.
+        able = None if self._members.settled else list(self._members.ready)
         admitted_s = clock()
-        futures = self._client.compute(ends, optimize_graph=False, fifo_timeout=0)
-        for future, trial in zip(futures, owners, strict=True):
+        futures = self._client.compute(ends, optimize_graph=False, fifo_timeout=0, workers=able)
+        for trial in trials:
             trial.admitted_s = admitted_s
-            under_way[future] = trial
-        done.update(futures)
+        self._under_way += len(trials)
+        self._arrivals.add(futures, owners)
 
-    def _take(self, trial: _Admitted, future: Any, result: Any) -> None:
-        """Add what an end of the graph brought back. Raises what befell it."""
+    def _take(self, trial: _Trial, brought: bytes | None) -> None:
+        """Add what an end of the graph brought back."""
         trial.ends -= 1
-        if future.status != "finished":
-            raise loss_of(future, result, f"prompt {trial.row[0]}")
-        if result == MISSING:
+        if brought is None:
+            trial.lost = True
+        elif brought == MISSING:
             trial.lacking = True
-            return
-        brought = pickle.loads(result)
-        if isinstance(brought, str):
-            raise ExecutionError(f"a worker could not call an agent: {brought}")
-        trial.outcomes.update(brought)
+        else:
+            outcomes = pickle.loads(brought)
+            if isinstance(outcomes, str):
+                raise ExecutionError(f"a worker could not call an agent: {outcomes}")
+            trial.outcomes.update(outcomes)
 
-    def _conclude(self, trial: _Admitted, returned_s: float, chunk: _Gathering) -> None:
-        """The record ends when its last result is here, so that hops count as overhead."""
+    def _settle(self, block: Block, trial: _Trial, returned_s: float) -> Iterator[Batch]:
+        """A trial whose last end is here has its record, or is admitted again; see `dispatch` for what a loss costs.
+
+        The record ends when its last result is here, so that hops count as overhead.
+        """
         identity, text, category, metadata = trial.row
-        prompt = Prompt(identity, text, category, metadata=metadata)
-        outcomes = [self._in_our_time(trial.outcomes[index]) for index in range(len(self._layout))]
-        record, spans = conclude(self._pipeline, prompt, outcomes, trial.admitted_s, returned_s)
+        upsets = self._members.upsets(trial.label)
+        if trial.lost or (trial.lacking and upsets):
+            trial.losses += 1
+            if trial.losses <= LOSSES_ALONE:
+                self._suspects.append(trial)
+                return
+            lifetime_s = (trial.admitted_s, returned_s)
+            record, spans = lost_trial(self._pipeline, (identity, category), lifetime_s, trial.admissions)
+        elif trial.lacking:
+            self._again.append(trial)
+            return
+        else:
+            prompt = Prompt(identity, text, category, metadata=metadata)
+            outcomes = [self._in_our_time(trial.outcomes[index]) for index in range(len(self._layout))]
+            record, spans = conclude(self._pipeline, prompt, outcomes, trial.admitted_s, returned_s)
+            record = record._replace(executions=trial.admissions + upsets)
+        chunk = self._gathering[trial.chunk]
         chunk.missing -= 1
         chunk.records.append(record)
         chunk.spans.extend(spans)
+        if chunk.missing == 0:
+            del self._gathering[trial.chunk]
+            yield self._batch(block, trial.chunk, chunk)
 
     def _in_our_time(self, outcome: Outcome) -> Outcome:
-        offset_s = self._offsets.get(outcome.spans[0].worker, 0.0)
+        offset_s = self._members.offset_s(outcome.spans[0].worker)
         if offset_s == 0.0:
             return outcome
         moved = (span._replace(start_s=span.start_s + offset_s, end_s=span.end_s + offset_s) for span in outcome.spans)

@@ -6,22 +6,23 @@ code there, and Dask's own default puts the dashboard on every interface.
 
 from __future__ import annotations
 
+import functools
 import logging
 import signal
 import socket
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import dask
-from distributed import Client, Future, KilledWorker, LocalCluster
+from distributed import Client, LocalCluster
 from distributed.system import MEMORY_LIMIT
 from distributed.versions import VersionMismatchWarning
 
-from quark_bench.errors import ClusterError, ExecutionError, describe
+from quark_bench.errors import ClusterError, describe
 from quark_bench.execute.addresses import is_encrypted
 from quark_bench.execute.any_cluster import started_cluster, tls_security
 from quark_bench.execute.cluster_spec import ClusterSpec
@@ -38,6 +39,11 @@ SETTINGS = {
     "distributed.worker.profile.enabled": False,  # walks every thread's stack each 10 ms, on the worker's loop
     "distributed.scheduler.allowed-failures": 0,  # a task that lost its worker is not tried on three more of them
     "distributed.scheduler.work-stealing": False,  # chunks are handed to workers by us, evenly
+    "distributed.scheduler.worker-ttl": "30s",  # a worker that froze is given up in time to run its prompts again
+    "distributed.worker.memory.target": False,  # nothing of ours stays in Dask's memory: there is nothing to spill,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,  # and a paused worker would never go on; one over its limit is ended
+    "distributed.deploy.lost-worker-timeout": "5s",  # then a worker whose nanny died too is replaced
     "distributed.admin.system-monitor.gil.enabled": False,
     "optimization.fuse.delayed": False,  # breaks async agents, annotations and computing a list
 }
@@ -45,11 +51,11 @@ SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An open cluster. `ours` tells whether we started it, and so close it."""
+    """An open cluster. `heal` asks a cluster that we started for workers in place of lost ones."""
 
     client: Client
     on: str
-    ours: bool
+    heal: Callable[[], None] | None
 
 
 @contextmanager
@@ -61,11 +67,13 @@ def open_cluster(spec: ClusterSpec, workers: int, threads: int) -> Iterator[Conn
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(SETTINGS))
         place: Any = spec.address
+        wanted: int | None = None
         if spec.cluster is not None:
-            place = stack.enter_context(started_cluster(spec))
+            place, wanted = stack.enter_context(started_cluster(spec)), spec.scale
         elif spec.address is None:
-            place = stack.enter_context(_local(workers, threads))
-        yield Connection(stack.enter_context(_client(place, spec)), spec.on, spec.starts)
+            place, wanted = stack.enter_context(_local(workers, threads)), workers
+        heal = None if wanted is None else functools.partial(place.scale, wanted)
+        yield Connection(stack.enter_context(_client(place, spec)), spec.on, heal)
 
 
 @contextmanager
@@ -95,15 +103,16 @@ def _local(workers: int, threads: int) -> Iterator[LocalCluster]:
 
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes started in here ignore Ctrl-C: a terminal sends it to all of them, and it is ours to handle."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may change handlers
+    """Threads and processes started in here never see Ctrl-C: a terminal sends it to all of them, and it is ours to
+    handle. One that is pressed meanwhile arrives afterwards."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _free_dashboard_port() -> int:
@@ -162,15 +171,3 @@ def _await_first_worker(client: Client, spec: ClusterSpec) -> None:
         if spec.cluster is not None and not grows:
             start = f"give scale = N in {spec.on}"
         raise ClusterError(f"--on {spec.on}: the scheduler has no workers after {wait_s:.0f} s; {start}") from error
-
-
-def loss_of(future: Future, result: Any, prompts: str) -> ExecutionError:
-    """What befell a task that did not finish, told by the prompts that it was for."""
-    error = result if isinstance(result, BaseException) else future.exception()
-    if getattr(error, "reason", None) == "scheduler-connection-lost" or future.status == "cancelled":
-        return ClusterError("the scheduler was lost while the run was under way")
-    if isinstance(error, KilledWorker):
-        return ExecutionError(
-            f"a worker process died while it had {prompts}: an agent crashed it, it ran out of memory, or it was killed"
-        )
-    return ExecutionError(f"a task for {prompts} was lost: {describe(error, 500) if error else future.status}")

@@ -11,16 +11,19 @@ import math
 import time
 
 SHORTEST_SWEEP_S, LONGEST_SWEEP_S = 0.002, 0.25
+STUCK_S = 5.0
+"""A call that is overdue for this long has not been swept: it blocks the loop itself. Longer than any GIL hiccup."""
 
 
 class Branch:
-    """A task that calls agents one after another. `deadline_s` is when its present call must have ended,
-    `expired` how often that call has been cancelled because it had not."""
+    """A task that calls agents one after another. `agent` is the one it calls at present, `deadline_s` when that call
+    must have ended, `expired` how often it has been cancelled because it had not."""
 
-    __slots__ = ("deadline_s", "expired", "task")
+    __slots__ = ("agent", "deadline_s", "expired", "task")
 
     def __init__(self, task: asyncio.Task[None]) -> None:
         self.task = task
+        self.agent = ""
         self.deadline_s = math.inf
         self.expired = 0
 
@@ -32,6 +35,7 @@ class Deadlines:
         self._open: set[Branch] = set()
         self._every_s = LONGEST_SWEEP_S
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def refine(self, shortest_limit_s: float) -> None:
         """Sweep often enough for a limit of this length."""
@@ -40,7 +44,8 @@ class Deadlines:
     def watch(self, branch: Branch) -> None:
         self._open.add(branch)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._every_s, self._sweep)
+            self._loop = asyncio.get_running_loop()
+            self._timer = self._loop.call_later(self._every_s, self._sweep)
 
     def forget(self, branch: Branch) -> None:
         self._open.discard(branch)
@@ -53,3 +58,12 @@ class Deadlines:
                 branch.deadline_s = now_s + 1.0  # an agent that swallows its cancellation is cancelled again
                 branch.task.cancel()
         self._timer = asyncio.get_running_loop().call_later(self._every_s, self._sweep) if self._open else None
+
+    def stuck(self) -> str | None:
+        """The agent that blocks this loop beyond the limit of any call on it; asked from another thread."""
+        now_s = time.perf_counter()
+        branches = tuple(self._open)
+        if self._loop is None or all(branch.deadline_s + STUCK_S > now_s for branch in branches):
+            return None
+        running = asyncio.current_task(self._loop)
+        return next((f"agent {branch.agent!r}" for branch in branches if branch.task is running), "an agent")

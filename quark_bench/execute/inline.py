@@ -7,10 +7,15 @@ from collections.abc import Collection, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from quark_bench.errors import ExecutionError
 from quark_bench.execute import Consumption, Setting, Work, job_of
+from quark_bench.execute.dispatch import CHUNKS_AHEAD
+from quark_bench.execute.drain import Drain
 from quark_bench.execute.process import read_consumption, this_process
 from quark_bench.plan import Block
 from quark_bench.record import Batch
+
+TICK_S = 0.25
 
 
 class Inline:
@@ -19,6 +24,7 @@ class Inline:
     hop_s = 0.0
 
     def __init__(self) -> None:
+        self.drain = Drain()
         self._process = this_process()
         self._work: Work | None = None
 
@@ -41,21 +47,35 @@ class Inline:
         work = self._work
         assert work is not None, "prepare comes before run"
         lanes = work.arms[block.arm].in_flight
+        chunks = setting.chunks(block, finished)
         under_way: dict[concurrent.futures.Future[Batch], int] = {}
         try:
-            for chunk in setting.chunks(block, finished):
-                future = self._process.submit(self._process.carry_out(job_of(work, chunk, lanes)))
-                under_way[future] = len(chunk)
-                while len(under_way) > 1 and sum(under_way.values()) > lanes:
-                    done, _ = concurrent.futures.wait(under_way, return_when="FIRST_COMPLETED")
-                    for future in done:
-                        del under_way[future]
-                        yield future.result()
-            for future in concurrent.futures.as_completed(under_way):
-                yield future.result()
+            while not self.drain.over:
+                while not self.drain.begun and (len(under_way) < CHUNKS_AHEAD or sum(under_way.values()) <= lanes):
+                    chunk = next(chunks, None)
+                    if chunk is None:
+                        break
+                    future = self._process.submit(self._process.carry_out(job_of(work, chunk, lanes)))
+                    under_way[future] = len(chunk)
+                if not under_way:
+                    return
+                done, _ = concurrent.futures.wait(under_way, TICK_S, "FIRST_COMPLETED")
+                self._require_alive()
+                for future in done:
+                    del under_way[future]
+                    yield future.result()
         finally:
             for future in under_way:
                 future.cancel()
+
+    def _require_alive(self) -> None:
+        """Raise ExecutionError when an async agent has blocked the one event loop beyond its time limit."""
+        stuck = self._process.bench.deadlines.stuck()
+        if stuck is not None:
+            raise ExecutionError(
+                f"{stuck} blocks the event loop: make it a plain `def`, which gets a thread of its own, "
+                "or use --on local, where it costs its own record only"
+            )
 
     def takers(self, in_flight: int) -> int:
         return 1

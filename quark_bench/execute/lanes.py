@@ -58,16 +58,17 @@ class ChunkRun:
 
 
 class Lanes:
-    """At most `width` prompts under way, in the order in which their chunks were added."""
+    """At most so many prompts under way, in the order in which their chunks were added."""
 
-    def __init__(self, width: int) -> None:
-        self._width = width
+    def __init__(self) -> None:
+        self._width = 0
         self._chunks: deque[ChunkRun] = deque()
         self._open = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, chunk: ChunkRun) -> asyncio.Future[Batch]:
-        """Queue a chunk. Called on the loop."""
+        """Queue a chunk, and be as wide as its job says from now on. Called on the loop."""
+        self._width = chunk.job.lanes
         self._chunks.append(chunk)
         for _ in range(min(self._width - self._open, len(chunk.job.prompts))):
             self._open += 1
@@ -77,9 +78,9 @@ class Lanes:
         return chunk.finished
 
     async def _lane(self) -> None:
-        """Take prompts until there are none. Closing happens in the step that saw none: a chunk that is added
-        a moment later finds the lane closed, never closing."""
-        while self._chunks:
+        """Take prompts until there are none, or one lane too many. Closing happens in the step that saw none: a
+        chunk that is added a moment later finds the lane closed, never closing."""
+        while self._chunks and self._open <= self._width:
             chunk = self._chunks[0]
             row = None if chunk.finished.done() else next(chunk.waiting, None)  # cancelled: nobody waits for it
             if row is None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import logging
 import os
 import resource
 import socket
 import sys
 import threading
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +30,10 @@ from quark_bench.record import Batch
 
 T = TypeVar("T")
 
+
+GUARD_EVERY_S = 1.0
+EXIT_STUCK = 70
+"""EX_SOFTWARE of sysexits.h."""
 
 MISSING = b""
 """A task's result where its worker was never given the pipeline: the client loads it there and asks again."""
@@ -45,8 +51,23 @@ class Process:
         self._wired: dict[str, Wired] = {}
         self._lanes: dict[tuple[str, str], Lanes] = {}
         self._loading = threading.Lock()
+        self._guarded = False
         self.bench = Bench(f"{socket.gethostname()}:{os.getpid()}", Threads(), Deadlines())
         threading.Thread(target=self._loop.run_forever, name="quark-bench-loop", daemon=True).start()
+
+    def guard(self) -> None:
+        """From now on, end this process when an agent blocks its event loop for good: only for a process that will be
+        replaced. The trials that are lost with it run again, alone, and so the one at fault is found."""
+        with self._loading:
+            if not self._guarded:
+                self._guarded = True
+                threading.Thread(target=self._watch_loop, name="quark-bench-guard", daemon=True).start()
+
+    def _watch_loop(self) -> None:
+        while (stuck := self.bench.deadlines.stuck()) is None:
+            time.sleep(GUARD_EVERY_S)
+        logging.getLogger(__name__).error("%s blocks the event loop beyond its time limit: ending the process", stuck)
+        os._exit(EXIT_STUCK)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run a coroutine on this process's loop; called from any other thread."""
@@ -71,7 +92,7 @@ class Process:
     async def carry_out(self, job: Job) -> Batch:
         """Run a chunk through the lanes of its arm."""
         chunk = ChunkRun(job, self.wired(job.pipeline_key), self.bench)
-        lanes = self._lanes.setdefault((job.run_key, job.arm.name), Lanes(job.lanes))
+        lanes = self._lanes.setdefault((job.run_key, job.arm.name), Lanes())
         return await lanes.add(chunk)
 
     def forget(self, run_key: str) -> None:

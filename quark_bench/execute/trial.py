@@ -270,6 +270,7 @@ async def _attempt(
 ) -> tuple[Any, str | None, str | None]:
     """One attempt: value, answer text (of the answer agent), error text. Contains whatever an agent does."""
     limit_s = step.agent.policy.timeout_s
+    branch.agent = step.agent.name
     branch.deadline_s = math.inf if limit_s is None else clock() + limit_s
     value, answer, error = None, None, None
     try:
