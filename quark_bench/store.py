@@ -9,9 +9,11 @@ Formats of the directory:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -200,6 +202,9 @@ class RunWriter:
         self._origin_s = origin_s
         self._held: dict[str, list[pa.Table]] = {"records": [], "spans": []}
         self._written_s = time.monotonic()
+        self._writing = threading.RLock()
+        self._closed = threading.Event()
+        self._keeper = threading.Thread(target=self._keep_writing, name="quark-bench-writer", daemon=True)
         _drop_unpaired(path)
         self._numbers = {kind: _next_number(path / kind) for kind in self._held}
         written = read_table(path, "records")
@@ -207,12 +212,21 @@ class RunWriter:
         self._finished = set(zip(written["block"], written["chunk"], strict=True))
 
     def __enter__(self) -> Self:
+        self._keeper.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closed.set()
         self.write()
+
+    def _keep_writing(self) -> None:
+        """What has arrived is written also while nothing more arrives: the next prompts may take an hour. A disk that
+        is full is told of by the next write of the run itself."""
+        while not self._closed.wait(WRITE_EVERY_S):
+            with contextlib.suppress(ExecutionError):
+                self.write()
 
     def finished_chunks(self, block: int) -> set[int]:
         """Numbers of the chunks of a block that are written or held: each is taken in once."""
@@ -225,19 +239,22 @@ class RunWriter:
         self._finished.add((batch.block, batch.chunk))
         shift_s = batch.clock_offset_s - self._origin_s
         place = (self._session, batch.arm, batch.repeat, batch.block, batch.chunk)
-        self._held["records"].append(_table(RECORDS, batch.records, place, shift_s))
-        self._held["spans"].append(_table(SPANS, batch.spans, place, shift_s))
+        records, spans = _table(RECORDS, batch.records, place, shift_s), _table(SPANS, batch.spans, place, shift_s)
+        with self._writing:
+            self._held["records"].append(records)
+            self._held["spans"].append(spans)
         if time.monotonic() - self._written_s >= WRITE_EVERY_S or max(batch.records["latency_s"]) >= WRITE_EVERY_S:
             self.write()
 
     def write(self) -> None:
         """Write what is held as one part of each kind. Spans first: a record is never there without them."""
-        for kind in ("spans", "records"):
-            if self._held[kind]:
-                _write_part(self.path / kind, pa.concat_tables(self._held[kind]), self._numbers[kind])
-                self._numbers[kind] += 1
-                self._held[kind] = []
-        self._written_s = time.monotonic()
+        with self._writing:
+            for kind in ("spans", "records"):
+                if self._held[kind]:
+                    _write_part(self.path / kind, pa.concat_tables(self._held[kind]), self._numbers[kind])
+                    self._numbers[kind] += 1
+                    self._held[kind] = []
+            self._written_s = time.monotonic()
 
 
 def _table(schema: pa.Schema, rows: Columns, place: tuple[int, str, int, int, int], shift_s: float) -> pa.Table:
