@@ -20,19 +20,24 @@ def free_port():
 
 
 class DaskProcesses:
-    """A scheduler and workers started by Dask's own commands from `folder`."""
+    """A scheduler and workers started by Dask's own commands from `folder`.
 
-    def __init__(self, folder, **environment):
+    `host` is the scheduler's loopback address; `security` lets our own clients in where it speaks TLS.
+    """
+
+    def __init__(self, folder, host=LOOPBACK, **environment):
         self.folder = folder
+        self.host = host
+        self.security = None
         self.environment = os.environ | {"PYTHONWARNINGS": "ignore"} | environment
         self.started = []
         self.port = free_port()
-        self.address = f"tcp://{LOOPBACK}:{self.port}"
+        self.address = f"tcp://{host}:{self.port}"
 
-    def dask(self, *arguments, **environment):
+    def dask(self, *arguments, python=(), **environment):
         with (self.folder / f"dask-{len(self.started)}.log").open("w") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "dask", *map(str, arguments)],
+                [sys.executable, *python, "-m", "dask", *map(str, arguments)],
                 cwd=self.folder,
                 env=self.environment | environment,
                 stdout=log,
@@ -42,16 +47,15 @@ class DaskProcesses:
         self.started.append(process)
         return process
 
-    def scheduler(self):
-        self.scheduler_process = self.dask(
-            "scheduler", "--host", LOOPBACK, "--port", self.port, "--dashboard-address", f"{LOOPBACK}:0"
-        )
+    def scheduler(self, *options, **environment):
+        common = ("--host", self.host, "--port", self.port, "--dashboard-address", f"{self.host}:0")
+        self.scheduler_process = self.dask("scheduler", *common, *options, **environment)
         self.wait_for_workers(0)
         return self
 
-    def worker(self, *options, **environment):
-        """One more worker; with `--no-nanny` nobody restarts it."""
-        common = ("--host", LOOPBACK, "--nthreads", 8, "--dashboard-address", f"{LOOPBACK}:0")
+    def worker(self, *options, host=LOOPBACK, **environment):
+        """One more worker; with `--no-nanny` nobody restarts it. `python` are options of the interpreter."""
+        common = ("--host", host, "--nthreads", 8, "--dashboard-address", f"{host}:0")
         local = ("--local-directory", self.folder / f"space-{len(self.started)}")
         return self.dask("worker", self.address, *common, *local, *options, **environment)
 
@@ -59,13 +63,22 @@ class DaskProcesses:
         until = time.monotonic() + timeout_s
         while True:
             try:
-                with Client(self.address, timeout=5, set_as_default=False) as client:
+                with self.client(timeout=5) as client:
                     if count:
                         client.wait_for_workers(count, timeout=timeout_s)
                 return self
             except OSError:
                 if time.monotonic() > until:
                     raise
+
+    def client(self, timeout=30):
+        return Client(self.address, timeout=timeout, set_as_default=False, security=self.security)
+
+    @property
+    def workers(self):
+        """The addresses of those that are there."""
+        with self.client() as client:
+            return sorted(client.scheduler_info(n_workers=-1)["workers"])
 
     def close(self):
         for process in reversed(self.started):

@@ -209,11 +209,11 @@ def test_a_remote_scheduler_with_workers_elsewhere_gives_complete_results(remote
     assert run.records["worker"].nunique() == 2
 
 
-def test_a_scheduler_file_is_where_a_run_takes_place(remote, dask_processes, own, run_with):
-    run = run_with(Way(str(dask_processes.scheduler_file), "chunk"), 6, f"{own}:greeter", arms=["async"])
+def test_a_scheduler_file_is_where_a_run_takes_place(remote, elsewhere, own, run_with):
+    run = run_with(Way(str(elsewhere.folder / "scheduler.json"), "chunk"), 6, f"{own}:greeter", arms=["async"])
     assert greeted(run, 6)
     assert run.manifest["cluster"]["address"] == remote
-    assert dask_processes.await_workers(remote, 2), "what we did not start goes on"
+    assert len(elsewhere.workers) == 2, "what we did not start goes on"
 
 
 # -- certificates
@@ -260,21 +260,22 @@ class Secured:
     def __init__(self, processes, folder):
         self.folder = make_certificates(folder)
         ca, cert, key = (str(folder / name) for name in ("ca.pem", "own.pem", "own-key.pem"))
-        options = ("--protocol", "tls", "--tls-ca-file", ca, "--tls-cert", cert, "--tls-key", key)
         self.environment = {
             "DASK_DISTRIBUTED__COMM__TLS__CA_FILE": ca,
             "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT": cert,
             "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY": key,
         }
-        self.address = processes.scheduler(*options)
-        processes.worker(self.address, *options)
-        security = Security(tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key, require_encryption=True)
-        processes.await_workers(self.address, 1, security)
+        options = ("--protocol", "tls", "--tls-ca-file", ca, "--tls-cert", cert, "--tls-key", key)
+        processes.address = self.address = processes.address.replace("tcp://", "tls://")
+        processes.security = Security(tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key, require_encryption=True)
+        processes.scheduler(*options)
+        processes.worker("--no-nanny", *options, host="127.0.0.3")
+        processes.wait_for_workers(1)
 
 
 @pytest.fixture
-def secured(dask_processes, tmp_path):
-    return Secured(dask_processes, tmp_path / "certificates")
+def secured(elsewhere, tmp_path):
+    return Secured(elsewhere, tmp_path / "certificates")
 
 
 @pytest.fixture

@@ -133,7 +133,7 @@ def test_a_remote_cluster_is_described_as_json(remote, tmp_path):
     assert data["encrypted"] is False
     assert data["dashboard_open_to"] == "this machine"
     assert {worker["host"] for worker in data["workers"]} == {"127.0.0.3", "127.0.0.4"}
-    assert {worker["threads"] for worker in data["workers"]} == {4}
+    assert {worker["threads"] for worker in data["workers"]} == {8}
     assert data["measured"]["round_trip"]["median_s"] > 0
     assert set(data["measured"]["clocks"]) == {"127.0.0.3", "127.0.0.4"}
     assert data["measured"]["allowed_failures"] == 3
@@ -141,11 +141,11 @@ def test_a_remote_cluster_is_described_as_json(remote, tmp_path):
     assert data["would_start"] is True
 
 
-def test_a_worker_of_other_versions_is_marked_and_a_run_would_not_start(dask_processes, with_versions, tmp_path):
-    address = dask_processes.scheduler()
-    dask_processes.worker(address)
-    dask_processes.worker(address, **with_versions(cloudpickle="1.2.3"))
-    dask_processes.await_workers(address, 2)
+def test_a_worker_of_other_versions_is_marked_and_a_run_would_not_start(elsewhere, with_versions, tmp_path):
+    address = elsewhere.scheduler().address
+    elsewhere.worker("--no-nanny")
+    elsewhere.worker("--no-nanny", **with_versions(cloudpickle="1.2.3"))
+    elsewhere.wait_for_workers(2)
     told = doctor(tmp_path, "--on", address)
     assert told.returncode == 4
     assert "1.2.3 DIFFERS" in told.stdout

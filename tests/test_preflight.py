@@ -30,13 +30,11 @@ def test_processes_of_one_environment_have_no_differences(cluster):
     assert None not in versions.client.values()
 
 
-def test_a_worker_of_other_versions_is_refused_before_the_first_prompt(
-    dask_processes, with_versions, run_with, tmp_path
-):
-    address = dask_processes.scheduler()
-    dask_processes.worker(address)
-    dask_processes.worker(address, **with_versions(cloudpickle="1.2.3", msgpack="0.6.1"))
-    alike, other = _by_version(address, dask_processes.await_workers(address, 2))
+def test_a_worker_of_other_versions_is_refused_before_the_first_prompt(elsewhere, with_versions, run_with, tmp_path):
+    address = elsewhere.scheduler().address
+    elsewhere.worker("--no-nanny")
+    elsewhere.worker("--no-nanny", **with_versions(cloudpickle="1.2.3", msgpack="0.6.1"))
+    alike, other = _by_version(address, elsewhere.wait_for_workers(2).workers)
     with pytest.raises(ClusterError) as refused:
         run_with(Way(address, "chunk"), 3, "waits.py:short", arms=["async"])
     told = str(refused.value)
@@ -54,22 +52,22 @@ def _by_version(scheduler, workers):
     return sorted(workers, key=lambda address: versions.workers[address] != versions.client)
 
 
-def test_a_worker_without_quark_bench_is_named(dask_processes, without_quark_bench, run_with):
-    address = dask_processes.scheduler()
-    dask_processes.worker(address, **without_quark_bench)
-    (worker,) = dask_processes.await_workers(address, 1)
+def test_a_worker_without_quark_bench_is_named(elsewhere, without_quark_bench, run_with):
+    address = elsewhere.scheduler().address
+    elsewhere.worker("--no-nanny", **without_quark_bench)
+    (worker,) = elsewhere.wait_for_workers(1).workers
     with pytest.raises(ClusterError, match="quark-bench missing") as refused:
         run_with(Way(address, "chunk"), 3, "waits.py:short", arms=["async"])
     assert worker in str(refused.value)
     assert "pip install quark-bench==" in str(refused.value)
-    assert dask_processes.await_workers(address, 1) == [worker], "asking did it no harm"
+    assert elsewhere.workers == [worker], "asking did it no harm"
 
 
-def test_a_silent_worker_is_named_in_bounded_time(dask_processes, impatient):
-    address = dask_processes.scheduler()
-    dask_processes.worker(address)
-    silent = dask_processes.worker(address, host="127.0.0.4")
-    dask_processes.await_workers(address, 2)
+def test_a_silent_worker_is_named_in_bounded_time(elsewhere, impatient):
+    address = elsewhere.scheduler().address
+    elsewhere.worker("--no-nanny")
+    silent = elsewhere.worker("--no-nanny", host="127.0.0.4")
+    elsewhere.wait_for_workers(2)
     with Client(address, set_as_default=False) as client:
         os.kill(silent.pid, signal.SIGSTOP)
         with pytest.raises(ClusterError, match=r"worker tcp://127\.0\.0\.4:\d+ did not answer within 2 s"):
@@ -78,19 +76,19 @@ def test_a_silent_worker_is_named_in_bounded_time(dask_processes, impatient):
         check_versions(client)
 
 
-def test_a_silent_scheduler_is_named_in_bounded_time(dask_processes, impatient):
-    address = dask_processes.scheduler()
+def test_a_silent_scheduler_is_named_in_bounded_time(elsewhere, impatient):
+    address = elsewhere.scheduler().address
     with Client(address, set_as_default=False) as client:
-        os.kill(dask_processes.started[0].pid, signal.SIGSTOP)
+        os.kill(elsewhere.started[0].pid, signal.SIGSTOP)
         for question in (check_versions, allowed_failures, listening):
             with pytest.raises(ClusterError, match=f"the scheduler at {address} did not answer within"):
                 question(client)
-        os.kill(dask_processes.started[0].pid, signal.SIGCONT)
+        os.kill(elsewhere.started[0].pid, signal.SIGCONT)
 
 
-def test_how_often_dask_tries_a_crashing_prompt_is_read_from_the_scheduler_and_told(dask_processes, run_with, tmp_path):
-    address = dask_processes.scheduler(env={"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "7"})
-    dask_processes.worker(address)
+def test_how_often_dask_tries_a_crashing_prompt_is_read_from_the_scheduler_and_told(elsewhere, run_with, tmp_path):
+    address = elsewhere.scheduler(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="7").address
+    elsewhere.worker("--no-nanny")
     run = run_with(Way(address, "chunk"), 2, "waits.py:short", arms=["async"])
     assert run.manifest["cluster"]["allowed_failures"] == 7
     assert "tried by Dask itself on 7 more" in in_terminal(run)
@@ -109,8 +107,8 @@ def in_terminal(run):
     return console.file.getvalue()
 
 
-def test_a_schedulers_ports_are_told(dask_processes):
-    address = dask_processes.scheduler()
+def test_a_schedulers_ports_are_told(elsewhere):
+    address = elsewhere.scheduler().address
     with Client(address, set_as_default=False) as client:
         found = listening(client)
         dashboard = client.scheduler_info()["services"]["dashboard"]

@@ -4,7 +4,7 @@ from distributed import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quark_bench.execute.round_trips import SAME_CLOCK, best_offset, clock_offset, measure_hop, scheduler_round_trip
+from quark_bench.execute.round_trips import best_offset, measure_hop, scheduler_round_trip
 
 TRIPS = st.lists(st.tuples(st.floats(0, 1e3), st.floats(1e-6, 1), st.floats(1e-6, 1)), min_size=1, max_size=9)
 
@@ -15,12 +15,6 @@ def test_the_true_offset_lies_within_the_uncertainty_however_uneven_the_ways(tri
     found = best_offset(readings)
     assert abs(found.offset_s - true_offset_s) <= found.uncertainty_s + 1e-6
     assert found.uncertainty_s <= min(there + back for _, there, back in trips) / 2 + 1e-6
-
-
-def test_workers_of_this_machine_have_its_clock(cluster):
-    with Client(cluster, set_as_default=False) as client:
-        for address in client.scheduler_info(n_workers=-1)["workers"]:
-            assert clock_offset(client, address) == SAME_CLOCK
 
 
 def test_a_round_trip_lies_within_its_bounds_and_a_task_takes_longer(cluster):

@@ -67,13 +67,12 @@ def open_cluster(spec: ClusterSpec, workers: int, threads: int) -> Iterator[Conn
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(SETTINGS))
         place: Any = spec.address
-        heal: Callable[[], None] | None = None
+        wanted: int | None = None
         if spec.cluster is not None:
-            place = stack.enter_context(started_cluster(spec))
-            heal = None if spec.scale is None else functools.partial(place.scale, spec.scale)
+            place, wanted = stack.enter_context(started_cluster(spec)), spec.scale
         elif spec.address is None:
-            place = stack.enter_context(_local(workers, threads))
-            heal = functools.partial(place.scale, workers)
+            place, wanted = stack.enter_context(_local(workers, threads)), workers
+        heal = None if wanted is None else functools.partial(place.scale, wanted)
         yield Connection(stack.enter_context(_client(place, spec)), spec.on, heal)
 
 

@@ -7,14 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from distributed import Client
-
 from quark_bench.errors import QuarkBenchError
 from quark_bench.execute import Work
-from quark_bench.execute.addresses import is_encrypted, is_loopback, protocol_of
+from quark_bench.execute.addresses import host_of, is_encrypted, is_loopback, protocol_of
 from quark_bench.execute.on_dask import OnDask
 from quark_bench.execute.preflight import allowed_failures, ask, ask_versions, listening
-from quark_bench.execute.round_trips import ClockOffset, RoundTrip, clock_offset, scheduler_round_trip
+from quark_bench.execute.round_trips import ClockOffset, RoundTrip, scheduler_round_trip
 from quark_bench.execute.versions import Difference, Versions, differences, remedy
 
 CLOCK_DOUBT_S = 0.005
@@ -96,7 +94,7 @@ def examine(executor: OnDask, work: Work, code: str | None) -> Examination:
     versions = ask_versions(client)
     identity = ask(client, lambda: client.scheduler.identity(n_workers=-1))
     workers = tuple(
-        Worker(address, about["host"], about["nthreads"], about["memory_limit"] or 0)
+        Worker(address, host_of(address), about["nthreads"], about["memory_limit"] or 0)
         for address, about in identity["workers"].items()
     )
     found = Examination(
@@ -117,13 +115,13 @@ def examine(executor: OnDask, work: Work, code: str | None) -> Examination:
         executor.prepare(work)
     except QuarkBenchError as error:
         return dataclasses.replace(found, trouble=str(error))
-    return dataclasses.replace(found, measured=_measure(client, workers, executor.hop_s))
+    return dataclasses.replace(found, measured=_measure(executor))
 
 
-def _measure(client: Client, workers: tuple[Worker, ...], hop_s: float) -> Measured:
-    one_a_host = {worker.host: worker.address for worker in workers}
-    clocks = {host: clock_offset(client, address) for host, address in one_a_host.items()}
-    return Measured(scheduler_round_trip(client), hop_s, clocks, allowed_failures(client), listening(client))
+def _measure(executor: OnDask) -> Measured:
+    client, ready = executor.client, executor.members.ready
+    clocks = {host_of(address): member.clock for address, member in ready.items()}
+    return Measured(scheduler_round_trip(client), executor.hop_s, clocks, allowed_failures(client), listening(client))
 
 
 def advice(found: Examination) -> Iterator[str]:

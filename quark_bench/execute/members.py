@@ -40,10 +40,11 @@ HEAL_AFTER_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A worker that can take part. `name` is its process, as host:pid."""
+    """A worker that can take part. `name` is its process, as host:pid; `clock` is how its clock compares with ours."""
 
     address: str
     name: str
+    clock: ClockOffset
 
 
 class Members:
@@ -60,7 +61,7 @@ class Members:
         self._ready: dict[str, Member] = {}
         self._unfit: dict[str, str] = {}
         self._upsets: Counter[str] = Counter()
-        self._clocks: dict[str, ClockOffset] = {}
+        self._offsets: dict[str, float] = {}
         self._present: Set[str] = frozenset()
         self._expected = 0
         self._answered_s = self._able_s = self._awake_s = self._whole_s = time.monotonic()
@@ -104,15 +105,11 @@ class Members:
 
     def offset_s(self, name: str) -> float:
         """The clock offset of a process that was a member at any time."""
-        return self._clocks.get(name, SAME_CLOCK).offset_s
+        return self._offsets.get(name, 0.0)
 
     def far(self) -> bool:
         """Whether any worker is on another machine, with a clock of its own."""
-        return any(clock != SAME_CLOCK for clock in self._clocks.values())
-
-    def clock_uncertainty_s(self) -> float:
-        """By how much the worst known clock may be off."""
-        return max((clock.uncertainty_s for clock in self._clocks.values()), default=0.0)
+        return any(self._offsets.values())
 
     def forget(self, address: str) -> None:
         """This worker turned out not to have the pipelines: its process was restarted. It loads them anew."""
@@ -207,8 +204,9 @@ class Members:
         try:
             name, failure = await self._run_on(address, functools.partial(load_on_worker, self._payload), PREPARE_S)
             if failure is None:
-                self._clocks[name] = await self._clock_of(address)
-                self._ready = self._ready | {address: Member(address, name)}
+                member = Member(address, name, await self._clock_offset(address))
+                self._offsets[name] = member.clock.offset_s
+                self._ready = self._ready | {address: member}
             else:
                 self._unfit[address] = f"worker {address} could not load the pipeline: {failure}"
         except TimeoutError:
@@ -235,14 +233,15 @@ class Members:
             raise answers[address]
         return answers[address]
 
-    async def _clock_of(self, address: str) -> ClockOffset:
-        """The offset of that worker's clock, by a few round trips; none where it runs on this machine."""
+    async def _clock_offset(self, address: str) -> ClockOffset:
+        """How that worker's clock compares with this process's, by a few round trips; the same on one machine."""
+        own_boot = read_clock()[0]
         readings = []
         for _ in range(TRIED):
             before = time.perf_counter()
             boot, theirs = await self._run_on(address, read_clock, ASK_S)
             readings.append((before, theirs, time.perf_counter()))
-            if boot is not None and boot == read_clock()[0]:
+            if boot is not None and boot == own_boot:
                 return SAME_CLOCK
         return best_offset(readings)
 

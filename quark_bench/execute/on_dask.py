@@ -77,9 +77,9 @@ class OnDask:
 
     def prepare(self, work: Work) -> None:
         assert self._connection is not None, "used as a context manager"
+        check_versions(self.client)
         self._work = work
         self._pipelines = {arm: shipment.load() for arm, shipment in work.shipments.items()}
-        check_versions(self.client)
         if any(pipeline.breakers for pipeline in self._pipelines.values()):
             share_breakers(self.client, work.run_key)
         payload = cloudpickle.dumps(list(work.shipments.values()))
@@ -121,7 +121,7 @@ class OnDask:
             "threads": sum(threads),
             "memory_limit_bytes": sum(worker["memory_limit"] for worker in info["workers"].values()),
             "clock_offsets": "estimated by round trips" if self.members.far() else "one machine, one clock",
-            "clock_uncertainty_s": self.members.clock_uncertainty_s(),
+            "clock_uncertainty_s": max((each.clock.uncertainty_s for each in self.members.ready.values()), default=0.0),
             "allowed_failures": allowed_failures(self.client),
             "hop_s": self._hop_s,
         }

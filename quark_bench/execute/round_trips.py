@@ -10,11 +10,11 @@ from pathlib import Path
 
 from distributed import Client
 
-from quark_bench.errors import ClusterError
+from quark_bench.errors import ClusterError, describe
 
 TRIED = 7
-HOP_S = 120.0
-"""Longest wait for an empty task: a busy cluster may have much before it."""
+HOP_S = 15.0
+"""Longest wait for an empty task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +55,13 @@ def measure_hop(client: Client) -> float:
         before = time.perf_counter()
         try:
             client.submit(_nothing, pure=False).result(timeout=HOP_S)
-        except TimeoutError as error:
+        except (OSError, TimeoutError) as error:
             raise ClusterError(
-                f"an empty task had no result after {HOP_S:.0f} s; wait until the cluster is less busy, or restart it"
+                f"an empty task did not come back within {HOP_S:.0f} s ({describe(error, 200)}); "
+                "are the workers paused, or busy with other work? `quark-bench doctor` looks at them"
             ) from error
         hops.append(time.perf_counter() - before)
     return statistics.median(hops)
-
-
-def clock_offset(client: Client, address: str) -> ClockOffset:
-    """The offset of a worker's clock, by a few round trips; none where it runs on this machine."""
-    own_boot = read_clock()[0]
-    readings = []
-    for _ in range(TRIED):
-        before = time.perf_counter()
-        boot, theirs = client.run(read_clock, workers=[address])[address]
-        readings.append((before, theirs, time.perf_counter()))
-        if boot is not None and boot == own_boot:
-            return SAME_CLOCK
-    return best_offset(readings)
 
 
 def best_offset(readings: Sequence[tuple[float, float, float]]) -> ClockOffset:
