@@ -93,7 +93,6 @@ def test_a_client_killed_at_ten_random_moments_repeats_no_finished_call(tmp_path
     log.touch()
     texts = [f"prompt {n}" for n in range(PROMPTS)]
     arguments = command(tmp_path, texts, "counted.py:steady", "--workers", 2)
-    again = [*COMMAND, "--resume", "last"]
     marks = []
     going = begun(arguments, tmp_path, QUARK_BENCH_TEST_LOG=str(log))
     until(lambda: next(tmp_path.glob("reports/*/records/part-*.parquet"), None))
