@@ -9,7 +9,7 @@ from distributed import Client
 from quark_bench import Dataset
 from quark_bench.execute.breakers import Guard
 from quark_bench.execute.process import this_process
-from quark_bench.execute.shared import SharedBreakers, link_breakers, share_breakers, shared_histories
+from quark_bench.execute.shared import SharedBreakers, flush_breakers, link_breakers, share_breakers, shared_histories
 from quark_bench.plan import Arm, Strategy
 from quark_bench.policy import Breaker
 
@@ -82,6 +82,7 @@ def test_failures_on_one_worker_open_the_breaker_for_the_other_and_a_probe_there
     assert "waits for its probe" in ask(client, one, admitted, key).refused
     ask(client, other, ended, key, True, 1)
     learnt(client, one, key, lambda found: found == (0, None))
+    client.run(flush_breakers)
     (told,) = shared_histories(client, "shared", {"async": ["openai"]}, time.perf_counter() - 100)
     assert [phase for _, phase in told["transitions"]] == ["open", "half-open", "closed"]
     assert all(80 < at_s <= 100 for at_s, _ in told["transitions"])

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from distributed import Client, Worker
 
@@ -26,8 +26,6 @@ from quark_bench.execute.liveness import SILENT_S, View, fault_of
 from quark_bench.execute.process import this_process
 from quark_bench.execute.round_trips import SAME_CLOCK, TRIED, ClockOffset, best_offset, read_clock
 from quark_bench.execute.shared import link_breakers
-
-T = TypeVar("T")
 
 PREPARE_S = 120.0
 """Longest set-up of a worker: loading an index may take a minute."""
@@ -132,7 +130,7 @@ class Members:
             self._whole_s = now_s
             self._heal()
 
-    def ask(self, question: Callable[[], T]) -> dict[str, T]:
+    def ask(self, question: Callable[[], Any]) -> dict[str, Any]:
         """The answers of the members to a small question, by address; those that do not answer are left out."""
 
         async def asked(address: str) -> tuple[str, Any]:

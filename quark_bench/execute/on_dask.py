@@ -25,7 +25,7 @@ from quark_bench.execute.members import Members
 from quark_bench.execute.preflight import allowed_failures, check_versions
 from quark_bench.execute.process import read_consumption
 from quark_bench.execute.round_trips import measure_hop
-from quark_bench.execute.shared import share_breakers, shared_histories
+from quark_bench.execute.shared import flush_breakers, share_breakers, shared_histories
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Granularity, Strategy
 from quark_bench.record import Batch
@@ -97,7 +97,10 @@ class OnDask:
     def breakers(self, since_s: float) -> list[dict[str, Any]]:
         assert self._work is not None, "prepare comes before breakers"
         named = {arm: tuple(pipeline.breakers) for arm, pipeline in self._pipelines.items() if pipeline.breakers}
-        return shared_histories(self.client, self._work.run_key, named, since_s) if named else []
+        if not named:
+            return []
+        self.members.ask(flush_breakers)
+        return shared_histories(self.client, self._work.run_key, named, since_s)
 
     def takers(self, in_flight: int) -> int:
         return len(shares(self.members.ready.keys(), in_flight))

@@ -19,6 +19,8 @@ from quark_bench.execute.process import Process, this_process
 
 REACH_S = 1.0
 """A hub that has not answered by then counts as out of reach."""
+ANSWER_S = 10.0
+"""Longest wait of the client, which asks once a block."""
 
 
 class SharedBreakers(SchedulerPlugin):  # type: ignore[misc]  # distributed is untyped here
@@ -80,15 +82,20 @@ class _Link:
 def shared_histories(
     client: Client, run_key: str, breakers: Mapping[str, Iterable[str]], since_s: float
 ) -> list[dict[str, Any]]:
-    """See `Executor.breakers`; the last news of all workers included. Nothing where the scheduler has been lost."""
+    """See `Executor.breakers`. Nothing where the scheduler has been lost, or does not answer."""
+
+    async def asked() -> list[Told]:
+        answer: list[Told] = await client.scheduler.quark_bench_breakers_history(run_key=run_key)
+        return answer
+
     try:
-        client.run(_flush, on_error="ignore")
-        rows = client.sync(client.scheduler.quark_bench_breakers_history, run_key=run_key)
+        rows = client.sync(asked, callback_timeout=ANSWER_S)
     except (OSError, TimeoutError):
         return []
     return histories(run_key, breakers, rows, time.perf_counter() - since_s)
 
 
-async def _flush() -> None:
+async def flush_breakers() -> None:
+    """On a worker: tell the hub what it has not been told yet."""
     process = this_process()
     await asyncio.wrap_future(process.submit(process.bench.breakers.flush()))
