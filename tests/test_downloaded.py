@@ -1,6 +1,8 @@
 """A downloaded run is data: looking at it runs nothing, reads nothing else, and writes nowhere else."""
 
+import contextlib
 import copy
+import itertools
 import json
 import os
 import pickle
@@ -21,14 +23,16 @@ import quark_bench
 from quark_bench import Dataset, Pipeline, Run, agent, bench
 from quark_bench import run as run_module
 from quark_bench.cli.app import call
-from quark_bench.errors import DataError, QuarkBenchError, RunNotFoundError, UsageError
+from quark_bench.cli.look import ls
+from quark_bench.errors import DataError, RunNotFoundError, UsageError
 from quark_bench.sources import read_bounded
 
 from .test_cli import quark_bench as command
 
 PACKAGE = Path(quark_bench.__file__).parent
 UNSAFE = re.compile(
-    r"^\s*(?:import|from) (?:c?pickle|cloudpickle|dill|joblib|marshal|shelve|yaml)\b|\b(?:eval|exec)\(", re.M
+    r"^\s*(?:import|from) (?:pickle|cloudpickle|dill|joblib|marshal|shelve|yaml|toml|tomli)\b|\b(?:eval|exec)\(",
+    re.MULTILINE,
 )
 
 
@@ -129,16 +133,12 @@ def test_columns_that_hold_pickles_stay_text(run_path, tmp_path):
 
 
 def test_only_what_carries_code_to_workers_can_load_code():
-    """Keeping, weighing, telling and the doors name no library that turns bytes into code, nor eval."""
-    carriers = {"execute", "user_code.py", "sources"}  # user_code packs pipelines, execute unpacks our own tasks
-    found = [
-        str(file.relative_to(PACKAGE))
-        for file in PACKAGE.rglob("*.py")
-        if file.relative_to(PACKAGE).parts[0] not in carriers - {"sources"} and UNSAFE.search(file.read_text("utf-8"))
-    ]
-    assert found == []
-    assert UNSAFE.search((PACKAGE / "user_code.py").read_text("utf-8")), "the pattern finds what there is"
-    assert not [f for f in PACKAGE.rglob("*.py") if re.search(r"\byaml\.(?:unsafe_)?load\(", f.read_text("utf-8"))]
+    """Keeping, weighing, telling and the doors name nothing that turns bytes or text into code; TOML is tomllib's."""
+    carriers = {"execute", "user_code.py"}
+    found = {
+        file.relative_to(PACKAGE).parts[0] for file in PACKAGE.rglob("*.py") if UNSAFE.search(file.read_text("utf-8"))
+    }
+    assert found == carriers
 
 
 def test_looking_at_a_run_loads_no_user_code_and_reaches_no_network(run_path, tmp_path):
@@ -294,31 +294,30 @@ def altered(manifest, path, value):
 
 
 def test_any_alteration_of_a_manifest_is_told_or_bears_being_listed(run_path, capfd):
-    """Thousands of them: each is listed, or left out with a reason."""
+    """Hundreds of them: each is listed, or left out with a reason."""
     whole = json.loads((run_path / "manifest.json").read_text("utf-8"))
     file = run_path / "manifest.json"
+    turns = itertools.cycle(itertools.combinations(VALUES, 3))
     tried = 0
     for path in places(whole):
-        for value in (*VALUES, MISSING):
+        for value in (*next(turns), MISSING):
             file.write_text(json.dumps(altered(whole, path, value)), "utf-8")
-            assert call(["ls", "--out", str(run_path.parent)]) == 0, (path, value)
+            assert ls(run_path.parent, as_json=False) == 0, (path, value)
             tried += 1
-    assert tried > 1_000
+    assert tried > 300
     assert "\x1b" not in "".join(capfd.readouterr())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_alteration_of_a_manifest_is_told_or_bears_being_shown(run_path, made, data):
     whole = json.loads((made / "manifest.json").read_text("utf-8"))
     path = data.draw(st.sampled_from(list(places(whole))))
     value = data.draw(st.sampled_from([*VALUES, MISSING]))
     (run_path / "manifest.json").write_text(json.dumps(altered(whole, path, value)), "utf-8")
-    try:
-        look(run_path)
-    except QuarkBenchError as error:
-        assert error.exit_code == 2
-        assert isinstance(error, RunNotFoundError)
+    with contextlib.suppress(RunNotFoundError):  # anything else is a fault of ours
+        call(["show", str(run_path)])
+        call(["report", str(run_path)])
 
 
 @pytest.mark.parametrize(
