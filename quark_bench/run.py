@@ -13,16 +13,19 @@ from quark_bench import store
 from quark_bench.compare import Attribution, Comparison, attribute, compare_arms
 from quark_bench.critical_path import Layout
 from quark_bench.dataset import Dataset, Prompt
-from quark_bench.errors import QuarkBenchError, UsageError
+from quark_bench.errors import QuarkBenchError, RunNotFoundError, UsageError
 from quark_bench.measures import Measure, agent_table, measure_arm
 from quark_bench.plan import BUILT_IN_ARMS
 from quark_bench.report.findings import Findings
 from quark_bench.slo import DEFAULT_SLOS, SloResult, check, parse_slo
+from quark_bench.sources import read_bounded
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
 
 REPORT = "report.html"
+LARGEST_DATASET = 256_000_000
+"""Bytes of the file that prompts are shown from; a manifest may name any."""
 
 
 class Run:
@@ -101,19 +104,22 @@ class Run:
     @cached_property
     def slos(self) -> Sequence[SloResult]:
         """The objectives that were given and the default targets, judged."""
-        given = [parse_slo(text) for text in self.manifest["slos"]]
-        return check([*given, *DEFAULT_SLOS], self.measures, self.arms[-1])
+        try:
+            given = [parse_slo(text) for text in self.manifest["slos"]]
+            return check([*given, *DEFAULT_SLOS], self.measures, self.arms[-1])
+        except UsageError as error:
+            raise RunNotFoundError(f"{self.path}: its objectives cannot be read: {error}") from None
 
     @cached_property
     def prompts(self) -> Mapping[str, Prompt]:
         """The prompts by id, where the data set is at hand unchanged; else nothing."""
         about = self.manifest["dataset"]
         try:
-            dataset = self._dataset or Dataset.read(about["path"], fields=about["fields"])
+            dataset = self._dataset or read_bounded(about["path"] or "", about["fields"], LARGEST_DATASET)
             wanted = set(self.records["prompt_id"])
             candidates = (dataset, dataset[: about["prompts"]], dataset.of_these(p for p in dataset if p.id in wanted))
             same = next((each for each in candidates if each.content_hash == about["hash"]), ())
-        except (QuarkBenchError, TypeError):
+        except QuarkBenchError:
             return {}
         return {prompt.id: prompt for prompt in same}
 

@@ -1,7 +1,7 @@
 """Store: a run's directory. Appended to by one writer, readable by anyone at any moment.
 
 Parts are Parquet files, written under a temporary name and renamed; what is there is whole. Reading executes
-nothing: no pickle is ever stored.
+nothing: no pickle is ever stored, and no file is opened that is not an ordinary one inside the directory.
 
 Formats of the directory:
     1   first one
@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import re
+import stat
 import threading
 import time
 from collections import Counter
@@ -28,12 +29,18 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
-from quark_bench.errors import ExecutionError, RunNotFoundError, UsageError
+from quark_bench.errors import ExecutionError, RunNotFoundError, UsageError, describe
 from quark_bench.record import CLOCKS, Batch, Columns
+from quark_bench.redact import redact_data, redact_known
+from quark_bench.shape import check_manifest
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+LARGEST_MANIFEST = 64_000_000
+"""Bytes; the manifest of a thousand arms has fewer."""
 WRITE_EVERY_S = 1.0
+TOLD = frozenset({"answer", "error"})
+"""Columns that agents fill with what they like."""
 
 _PLACE = [
     ("session", pa.int16()),
@@ -99,6 +106,18 @@ SCORES = pa.schema(
     ]
 )
 SCHEMAS = {"records": RECORDS, "spans": SPANS, "scores": SCORES}
+FILLED = (
+    *(name for name, _ in _PLACE),
+    "prompt_id",
+    "status",
+    "start_s",
+    "end_s",
+    "latency_s",
+    "attempt",
+    "agent",
+    "scorer",
+)
+"""Columns in which every row has something, in the tables that have them."""
 
 
 def new_run(out: str | Path, name: str) -> Path:
@@ -137,10 +156,17 @@ def find_run(named: str | Path, out: str | Path = "reports") -> Path:
             raise RunNotFoundError(f"there are no runs in {out}; make one with: quark-bench run PROMPTS")
         return runs[-1]
     for path in (Path(named), Path(out) / named):
-        if (path / MANIFEST).is_file():
+        if _is_there(path):
             return path
     newest = f"; the newest is {runs[-1].name}" if runs else ""
     raise RunNotFoundError(f"no run {str(named)!r}, neither a folder with a {MANIFEST} nor an id in {out}{newest}")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return (path / MANIFEST).exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def list_runs(out: str | Path) -> list[Path]:
@@ -149,35 +175,65 @@ def list_runs(out: str | Path) -> list[Path]:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """A run's manifest. Raises RunNotFoundError for one that is damaged or of an unknown format."""
+    """A run's manifest. Raises RunNotFoundError for one that is damaged, of an unknown format, or no such thing."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text("utf-8"))
+        manifest = json.loads(_own(path / MANIFEST, LARGEST_MANIFEST).read_text("utf-8"))
         version = manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunNotFoundError(f"{path / MANIFEST} cannot be read: {error}") from error
-    if version != FORMAT:
+        json.dumps(manifest, ensure_ascii=False).encode()  # half a surrogate pair could not be written again
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RunNotFoundError(f"{path / MANIFEST} cannot be read: {describe(error, 300)}") from error
+    if type(version) is not int or version != FORMAT:
         raise RunNotFoundError(
             f"{path} is of format {version}, this quark-bench reads format {FORMAT}; use the version that wrote it"
         )
+    try:
+        check_manifest(manifest)
+    except (ValueError, UsageError) as error:
+        raise RunNotFoundError(
+            f"{path / MANIFEST} cannot be read: {error}; it is damaged or was not made here"
+        ) from None
+    if linked := [kind for kind in SCHEMAS if (path / kind).is_symlink()]:
+        raise RunNotFoundError(f"{path / linked[0]} is a link: a run's tables stand in its own folder; copy them there")
     return dict(manifest)
 
 
+def _own(file: Path, most_bytes: int | None = None) -> Path:
+    """The file, if it is an ordinary one: a link may lead anywhere, and a pipe or a device is never read to its end.
+
+    Raises OSError.
+    """
+    about = file.lstat()
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError("it is no ordinary file")
+    if most_bytes is not None and about.st_size > most_bytes:
+        raise OSError(f"it has {about.st_size:,} bytes, and no run needs more than {most_bytes:,}")
+    return file
+
+
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Replace the manifest as a whole."""
-    text = json.dumps(manifest, indent=1, ensure_ascii=False)
+    """Replace the manifest as a whole; no secret stands in it."""
+    text = json.dumps(redact_data(manifest), indent=1, ensure_ascii=False)
     replace_text(path / MANIFEST, text)
 
 
 def replace_text(path: Path, text: str) -> None:
     """Write a text file as a whole: readers see the old one or the new one."""
-    _replace(path, lambda place: place.write_text(text, "utf-8"))
+    _replace(path, lambda place: place.write_text(text, "utf-8", "replace"))
 
 
 def read_table(path: Path, kind: str) -> pd.DataFrame:
-    """All rows of `records`, `spans` or `scores`; an empty frame with the right columns where there are none."""
-    parts = sorted(str(part) for part in (path / kind).glob("part-*.parquet"))
+    """All rows of `records`, `spans` or `scores`; an empty frame with the right columns where there are none.
+
+    Raises RunNotFoundError for a part that is damaged or lacks what every row has.
+    """
     schema = SCHEMAS[kind]
-    table = pads.dataset(parts, schema=schema).to_table() if parts else schema.empty_table()
+    try:
+        parts = [str(_own(part)) for part in sorted((path / kind).glob("part-*.parquet"))]
+        table = pads.dataset(parts, schema=schema).to_table() if parts else schema.empty_table()
+    except (OSError, pa.ArrowException) as error:
+        raise RunNotFoundError(f"{path / kind} cannot be read: {describe(error, 300)}") from error
+    if lacking := [name for name in FILLED if name in schema.names and table[name].null_count]:
+        raise RunNotFoundError(f"{path / kind} cannot be read: rows without {lacking[0]}; a part of it is damaged")
     frame: pd.DataFrame = table.to_pandas()
     return frame
 
@@ -266,7 +322,8 @@ def _table(schema: pa.Schema, rows: Columns, place: tuple[int, str, int, int, in
         if field.name in constant:
             arrays.append(pa.repeat(pa.scalar(constant[field.name], field.type), length))
         else:
-            array = _array(rows[field.name], field.type)
+            values = redact_known(rows[field.name]) if field.name in TOLD else rows[field.name]
+            array = _array(values, field.type)
             arrays.append(pc.add(array, shift_s) if field.name in CLOCKS else array)
     return pa.Table.from_arrays(arrays, schema=schema)
 
@@ -302,6 +359,7 @@ def _replace(target: Path, write: Any) -> None:
     """Write a file under a hidden name and rename it: readers see all of it or none."""
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     try:
+        fresh.unlink(missing_ok=True)  # a link of that name would be followed
         write(fresh)
         fresh.replace(target)
     except OSError as error:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from distributed import Client
 
-from quark_bench import Dataset
+from quark_bench import Dataset, Prompt
 from quark_bench.errors import ClusterError, ExecutionError
 from quark_bench.execute import cluster as cluster_module
 from quark_bench.execute.inline import Inline
@@ -310,18 +310,18 @@ def test_every_agent_of_every_record_has_a_span(way, run_with):
 
 
 @pytest.mark.parametrize("granularity", ["agent", "chunk"])
-def test_no_key_of_a_task_holds_a_prompts_text(cluster, run_with, granularity):
-    secret = "patientmayer"
-    run_with(Way(cluster, granularity), Dataset.of([secret]), "waits.py:short", arms=["async"])
+def test_no_key_of_a_task_holds_a_prompts_text_or_id(cluster, run_with, granularity):
+    prompt = Prompt("insuredone", "patientmayer", category="oncology", metadata={"born": "somewhen"})
+    run_with(Way(cluster, granularity), Dataset([prompt]), "waits.py:short", arms=["async"])
     with Client(cluster, set_as_default=False) as client:
-        keys = client.run_on_scheduler(seen_keys)
-    assert keys
-    assert secret not in "".join(keys)
+        told = "".join(client.run_on_scheduler(seen_transitions))
+    assert told
+    assert not [word for word in ("insuredone", "patientmayer", "oncology", "somewhen") if word in told]
 
 
-def seen_keys(dask_scheduler):
-    """Every task's key that the scheduler still remembers."""
-    return [str(transition[0]) for transition in dask_scheduler.transition_log]
+def seen_transitions(dask_scheduler):
+    """Every task's key that the scheduler still remembers, with all that is said of it."""
+    return [str(transition) for transition in dask_scheduler.transition_log]
 
 
 def test_an_address_where_nobody_answers_is_a_cluster_error(run_with, tmp_path, monkeypatch):

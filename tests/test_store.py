@@ -14,6 +14,8 @@ from quark_bench.errors import ExecutionError, RunNotFoundError
 from quark_bench.record import CLOCKS, Batch, Record, Span, columns
 from quark_bench.store import RunWriter
 
+from .test_shape import WHOLE
+
 seconds = st.floats(-1e6, 1e6)
 texts = st.none() | st.text(st.characters(codec="utf-8"), max_size=8)
 counts = st.integers(0, 2**31 - 1)
@@ -197,7 +199,7 @@ def test_a_run_that_is_not_there_is_told_with_the_newest(tmp_path):
 
 
 def test_a_manifest_is_read_as_it_was_written(run_path):
-    manifest = {"format": store.FORMAT, "text": "ü \U0001f600", "blocks": [["sync", 0, 0, 3]]}
+    manifest = WHOLE | {"text": "ü \U0001f600", "blocks": [["sync", 0, 0, 3]]}
     store.write_manifest(run_path, manifest)
     assert store.read_manifest(run_path) == manifest
     assert sorted(path.name for path in run_path.iterdir()) == ["manifest.json", "records", "scores", "spans"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from quark_bench.dataset import Dataset
 from quark_bench.errors import DataError
 from quark_bench.sources.csv import csv_rows
 from quark_bench.sources.jsonl import jsonl_rows
-from quark_bench.sources.parquet import parquet_rows
+from quark_bench.sources.parquet import parquet_bytes, parquet_rows
 from quark_bench.sources.rows import Row, check_fields, prompts_of
 
 FORMATS: Mapping[str, Callable[[Path], Iterator[Row]]] = {
@@ -39,6 +40,25 @@ def read_dataset(path: str | Path, *, fields: Mapping[str, str] | None = None) -
         return Dataset(prompts_of(str(file), rows_of(file), fields), file.name, origin=file.resolve(), fields=fields)
     except OSError as error:
         raise DataError(f"{file}: cannot be opened: {error.strerror}; check the path and its permissions") from None
+
+
+def read_bounded(path: str, fields: Mapping[str, str], most_bytes: int) -> Dataset:
+    """The same for a path that somebody else wrote down: only an ordinary file of at most so many bytes, unpacked too.
+
+    Raises DataError for anything else: a pipe or a device would never end.
+    """
+    file = Path(path)
+    try:
+        about = file.stat()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: cannot be looked at: {error}; check the path") from None
+    if not stat.S_ISREG(about.st_mode) or max(about.st_size, _unpacked_bytes(file)) > most_bytes:
+        raise DataError(f"{file}: no ordinary file of at most {most_bytes:,} bytes; name the prompt file itself")
+    return read_dataset(file, fields=fields)
+
+
+def _unpacked_bytes(file: Path) -> int:
+    return parquet_bytes(file) if file.suffix.lower() == ".parquet" else 0
 
 
 def _format_of(file: Path) -> Callable[[Path], Iterator[Row]]:

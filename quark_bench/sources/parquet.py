@@ -12,6 +12,18 @@ ROWS_AT_ONCE = 1_000
 """Rows held as Python objects at a time: a file may be larger than memory once unpacked."""
 
 
+def parquet_bytes(path: Path) -> int:
+    """Size of a Parquet file's columns once unpacked, as it says itself. Raises DataError for a damaged one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        about = pq.read_metadata(path)
+        return sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {error}; write the file again") from None
+
+
 def parquet_rows(path: Path) -> Iterator[Row]:
     """The rows of a Parquet file, numbered from 1.
 

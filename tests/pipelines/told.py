@@ -40,6 +40,14 @@ async def neighbour(circumstances, call):
 heard: dict[tuple[str, str], list] = {}
 circumstantial = Pipeline("circumstantial", [circumstances, neighbour])
 
+
+@agent
+def echoed(prompt):
+    return prompt.text
+
+
+echo = Pipeline("echo", [echoed])
+
 SET_UP_S = 0.4
 
 
