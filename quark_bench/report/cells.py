@@ -61,7 +61,6 @@ SPEED = (
     Shown("parallel efficiency", "parallel_efficiency"),
     Shown("CPU per prompt", "cpu_s_per_prompt"),
     Shown("peak memory", "peak_memory_bytes"),
-    Shown("degraded", "degraded_share"),
     Shown("failed", "failed_share"),
     Shown("degraded", "degraded_share", "records", "degraded_records"),
 )
