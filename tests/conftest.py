@@ -8,10 +8,14 @@ from typing import NamedTuple
 
 import pytest
 from distributed import LocalCluster
+from hypothesis import settings
 
 from quark_bench import Dataset, Run, bench
 
 from .clusters import DaskProcesses
+
+settings.register_profile("laws", deadline=None)  # a law holds also on a machine that is busy
+settings.load_profile("laws")
 
 PIPELINES = Path(__file__).parent / "pipelines"
 

@@ -65,7 +65,7 @@ def test_prompts_that_kill_their_process_fail_and_no_neighbour_does(how, granula
     failed = run.records[run.records["status"] == "failed"]
     assert sorted(failed["prompt_id"]) == ["p-31", "p-8"]
     assert set(failed["error"]) == {KILLED}
-    assert set(failed["executions"]) == {3}
+    assert failed["executions"].min() == 3
     fine = run.records[run.records["status"] == "ok"]
     assert list(fine["answer"]) == [texts[int(p.removeprefix("p-")) - 1].upper() for p in fine["prompt_id"]]
 
