@@ -8,8 +8,10 @@ READY := .venv/ready
 demo: $(READY)
 	$(BIN)/quark-bench run datasets/quickstart.jsonl
 
+# Side by side on all cores, but for what is timed.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not soak and not timed" --numprocesses auto --dist worksteal --quiet
+	$(BIN)/python -m pytest -m timed
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -308,7 +308,7 @@ def test_any_alteration_of_a_manifest_is_told_or_bears_being_listed(run_path, ca
     assert "\x1b" not in "".join(capfd.readouterr())
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_alteration_of_a_manifest_is_told_or_bears_being_shown(run_path, made, data):
     whole = json.loads((made / "manifest.json").read_text("utf-8"))

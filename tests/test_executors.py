@@ -218,6 +218,7 @@ def test_every_kind_of_agent_works(way, run_with):
         assert json.loads(row["answer"]) == [f"{word} this" for word in kinds.SAID]
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("way_name", ["inline", "dask-chunk"])
 def test_waits_of_known_length_are_measured_as_they_are(way_named, run_with, way_name):
     run = run_with(way_named(way_name), 8, "waits.py:layers", arms=["sync", "parallel"])
@@ -231,6 +232,7 @@ def test_waits_of_known_length_are_measured_as_they_are(way_named, run_with, way
     assert 0.95 <= run.compare("sync", "parallel").latency.value / bound <= 1.01
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("pipeline", ["slow_first", "slow_last", "slow_between"])
 def test_a_slow_branch_holds_up_no_chain_beside_it(way, run_with, pipeline):
     run = run_with(way, 3, f"waits.py:{pipeline}", arms=["parallel"])
@@ -238,6 +240,7 @@ def test_a_slow_branch_holds_up_no_chain_beside_it(way, run_with, pipeline):
     assert median(run.records["latency_s"]) / waits.IDEAL_S <= bearable
 
 
+@pytest.mark.timed
 def test_a_set_up_runs_once_a_process_outside_every_latency(way, run_with):
     run = run_with(way, 24, "told.py:ready", arms=["sync", "async"])
     assert set(run.records["status"]) == {"ok"}

@@ -232,7 +232,7 @@ HOSTILE_LAYOUT = tuple(
     for name, needed in LAYOUT
 )
 HOSTILE_ARMS = tuple(replace(arm, name=f"{arm.name} {MARKUP}") for arm in ARMS[:3])
-LONG = 50_000_000
+LONG = 2_000_000
 
 
 def hostile_run(text=MARKUP, layout=HOSTILE_LAYOUT, arms=HOSTILE_ARMS):
@@ -319,8 +319,8 @@ def test_a_very_long_text_is_cut_with_its_length(findings):
 
 
 def test_very_long_names_leave_a_page_of_bearable_size():
-    page = render(hostile_run("n" * 2_000_000, LAYOUT, ARMS[:3]))
-    assert len(page) < 5_000_000
+    page = render(hostile_run("n" * 200_000, LAYOUT, ARMS[:3]))
+    assert len(page) < 2_000_000
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])

@@ -6,6 +6,8 @@ import handwritten
 import pipelines
 import pytest
 
+pytestmark = pytest.mark.timed
+
 ASYNCIO_SHARE = 0.25
 """Of plain asyncio's rate, with every span and record kept."""
 DELAYED_SHARE = 0.8
