@@ -11,7 +11,7 @@ import itertools
 import pickle
 import secrets
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import cloudpickle
@@ -50,6 +50,8 @@ class _Trial:
     outcomes: Outcomes = field(default_factory=dict)
     lost: bool = False
     lacking: bool = False
+    able: Collection[str] | None = None
+    """The workers that its tasks may run on; None: all."""
 
 
 @dataclass(slots=True)
@@ -77,6 +79,7 @@ class AgentGraphs:
         self._arrivals = Arrivals(client)
         self._gathering: dict[int, _Gathering] = {}
         self._under_way = 0
+        self._restricted: list[_Trial] = []
         self._again: deque[_Trial] = deque()
         self._suspects: deque[_Trial] = deque()
 
@@ -86,6 +89,8 @@ class AgentGraphs:
         try:
             while not self._drain.over:
                 self._members.check()
+                for trial in self._stranded():
+                    yield from self._settle(block, trial, clock())
                 following = self._following(waiting, self._work.arms[block.arm].in_flight)
                 self._admit(block, following)
                 if not (self._under_way or self._again or self._suspects) and self._members.ready:
@@ -100,6 +105,16 @@ class AgentGraphs:
                         yield from self._settle(block, trial, returned_s)
         finally:
             self._arrivals.close()
+
+    def _stranded(self) -> list[_Trial]:
+        """Trials whose workers have all left: Dask would wait for those to come back. They count as lost."""
+        self._restricted = [trial for trial in self._restricted if trial.ends and trial.able is not None]
+        stranded = [trial for trial in self._restricted if self._members.ready.keys().isdisjoint(trial.able or ())]
+        for trial in stranded:
+            self._arrivals.drop(trial)
+            self._under_way -= 1
+            trial.ends, trial.lost = 0, True
+        return stranded
 
     def _trials(self, chunks: Iterator[Chunk]) -> Iterator[_Trial]:
         """The prompts of one chunk after another; a chunk that was begun is finished also when draining."""
@@ -125,6 +140,8 @@ class AgentGraphs:
         if not trials:
             return
         work, ends, owners = self._work, [], []
+        # A restriction takes tasks out of the scheduler's own queue: only while someone there cannot take part.
+        able = None if self._members.settled else list(self._members.ready)
         for trial in trials:
             self._admissions += 1
             trial.label = f"{self._label}-{block.index}-{self._admissions}"
@@ -133,16 +150,16 @@ class AgentGraphs:
             )
             graph = prompt_graph(self._layout, functools.partial(run_node, head), trial.label, self._resources)
             trial.admissions += 1
-            trial.ends, trial.outcomes, trial.lost, trial.lacking = len(graph), {}, False, False
+            trial.ends, trial.outcomes, trial.lost, trial.lacking, trial.able = len(graph), {}, False, False, able
             ends.extend(graph)
             owners.extend([trial] * len(graph))
-        # A restriction takes tasks out of the scheduler's own queue: only while someone there cannot take part.
-        able = None if self._members.settled else list(self._members.ready)
         admitted_s = clock()
         futures = self._client.compute(ends, optimize_graph=False, fifo_timeout=0, workers=able)
         for trial in trials:
             trial.admitted_s = admitted_s
         self._under_way += len(trials)
+        if able is not None:
+            self._restricted.extend(trials)
         self._arrivals.add(futures, owners)
 
     def _take(self, trial: _Trial, brought: bytes | None) -> None:

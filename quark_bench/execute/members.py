@@ -170,8 +170,7 @@ class Members:
             if address not in workers:
                 self._leave(address)
         for address in workers:
-            if not (address in self._ready or address in self._loads or address in self._unfit):
-                self._loads[address] = asyncio.create_task(self._load(address))
+            self._meet(address)
         if self._ready:
             self._able_s = now_s
         if not workers or any(worker.get("status") != "paused" for worker in workers.values()):
@@ -179,9 +178,17 @@ class Members:
         if len(workers) >= self._expected:
             self._whole_s = now_s
 
+    def _meet(self, address: str) -> None:
+        if not (address in self._ready or address in self._loads or address in self._unfit):
+            self._loads[address] = asyncio.create_task(self._load(address))
+
     def _hear(self, event: tuple[float, Mapping[str, Any]]) -> None:
-        """The scheduler tells of a worker that left, and of the tasks that were lost with it."""
+        """The scheduler tells of a worker that joined, before tasks are placed on it for nothing; or of one that left,
+        and of the tasks that were lost with it."""
         _, told = event
+        if told.get("action") == "add-worker":
+            self._present = frozenset(self._present) | {told["worker"]}
+            self._meet(told["worker"])
         if told.get("action") != "remove-worker":
             return
         self._leave(told["worker"])

@@ -100,3 +100,11 @@ async def sluggish(prompt, call):
 
 
 hanging = Pipeline("hanging", [sluggish])
+
+
+@agent(resources={"GPU": 1})
+async def costly(prompt):
+    return prompt.text.upper()
+
+
+resourceful = Pipeline("resourceful", [costly])
