@@ -206,15 +206,20 @@ def test_a_set_up_that_fails_on_one_worker_of_two_ends_the_run_before_the_first_
     assert not list(tmp_path.glob("2*"))
 
 
-def test_a_resource_that_no_worker_offers_is_named_and_one_that_joins_with_it_is_used(tmp_path, run_with):
+def test_a_resource_that_no_worker_offers_is_named_and_one_that_joins_with_it_is_used(tmp_path, run_with, monkeypatch):
     with dask_processes(tmp_path / "dask", 1) as own:
         with pytest.raises(ClusterError, match=r"'costly' needs GPU=1.*--resources"):
             run_with(Way(own.address, "auto"), 4, "deadly.py:resourceful", arms=["async"])
         own.worker("--no-nanny", "--resources", "GPU=1")
         own.wait_for_workers(2)
         run = run_with(Way(own.address, "auto"), 4, "deadly.py:resourceful", arms=["async"])
-    assert counted(run) == {"ok": 4}
-    assert run.records["worker"].nunique() == 1
+        assert counted(run) == {"ok": 4}
+        assert run.records["worker"].nunique() == 1
+        monkeypatch.setattr(liveness, "WORKERLESS_S", 2.0)
+        killer = threading.Timer(3, own.started[-1].kill)
+        killer.start()
+        with pytest.raises(ClusterError, match=r"'costly' needs GPU=1.* --resume"):
+            run_with(Way(own.address, "auto"), 5_000, "deadly.py:resourceful", arms=["async"])
 
 
 def test_a_module_that_no_worker_has_is_named_before_the_first_prompt(tmp_path, run_with, cluster, monkeypatch):

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 SILENT_S = 20.0
 """A scheduler that has not answered for this long is gone, or the network to it is."""
 WORKERLESS_S = 30.0
-"""A nanny restarts a worker in 2 to 5 s; after this long nobody is coming back."""
+"""A nanny restarts a worker in 2 to 5 s; after this long nobody is coming back: no worker at all, or none that offers a
+resource that an agent needs."""
 PAUSED_S = 60.0
 """Workers that hold this long above Dask's memory limits will not go on by themselves."""
 

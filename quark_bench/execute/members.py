@@ -13,7 +13,7 @@ import pickle
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
@@ -26,6 +26,8 @@ from quark_bench.execute.liveness import SILENT_S, View, fault_of
 from quark_bench.execute.process import this_process
 from quark_bench.execute.round_trips import SAME_CLOCK, TRIED, ClockOffset, best_offset, read_clock
 from quark_bench.execute.shared import link_breakers
+
+Resources = Mapping[str, float]
 
 PREPARE_S = 120.0
 """Longest set-up of a worker: loading an index may take a minute."""
@@ -48,12 +50,16 @@ class Member:
 class Members:
     """Used as a context manager, in the client's main thread; the watch itself lives on the client's loop.
 
-    `payload` is the pickled shipments that every worker loads; `heal` asks a cluster of ours for lost workers.
+    `payload` is the pickled shipments that every worker loads, `wanted` the resources that agents need, by their
+    names; `heal` asks a cluster of ours for lost workers.
     """
 
-    def __init__(self, client: Client, payload: bytes, heal: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, client: Client, payload: bytes, wanted: Mapping[str, Resources], heal: Callable[[], None] | None = None
+    ) -> None:
         self._client = client
         self._payload = payload
+        self._wanted = wanted
         self._heal = heal
         self._loads: dict[str, asyncio.Task[None]] = {}
         self._ready: dict[str, Member] = {}
@@ -61,6 +67,7 @@ class Members:
         self._upsets: Counter[str] = Counter()
         self._offsets: dict[str, float] = {}
         self._present: Set[str] = frozenset()
+        self._offered: dict[str, Resources] = {}
         self._expected = 0
         self._answered_s = self._able_s = self._awake_s = self._whole_s = time.monotonic()
         self._watching: Future[None] | None = None
@@ -74,6 +81,8 @@ class Members:
             raise ClusterError(f"the workers could not be prepared: {describe(error, 300)}") from error
         for reason in self._unfit.values():
             raise ExecutionError(reason)
+        for lack in self._lacks():
+            raise ClusterError(lack)
         self._expected = len(self._ready)
         self._watching = asyncio.run_coroutine_threadsafe(self._watch(), self._client.loop.asyncio_loop)
         return self
@@ -119,9 +128,9 @@ class Members:
         now_s = time.monotonic()
         view = View(
             silent_s=now_s - self._answered_s,
-            workerless_s=0.0 if self._ready or self._loads else now_s - self._able_s,
+            workerless_s=0.0 if self._loads else now_s - self._able_s,
             paused_s=now_s - self._awake_s,
-            unfit=tuple(self._unfit.values()),
+            unfit=(*self._unfit.values(), *(self._lacks() if self._ready else ())),
         )
         fault = fault_of(view)
         if fault is not None:
@@ -171,12 +180,24 @@ class Members:
                 self._leave(address)
         for address in workers:
             self._meet(address)
-        if self._ready:
+        self._offered = {address: worker.get("resources", {}) for address, worker in workers.items()}
+        if self._ready and not any(self._lacks()):
             self._able_s = now_s
         if not workers or any(worker.get("status") != "paused" for worker in workers.values()):
             self._awake_s = now_s
         if len(workers) >= self._expected:
             self._whole_s = now_s
+
+    def _lacks(self) -> Iterator[str]:
+        """What agents need and no member offers: Dask would wait for a worker that does."""
+        offered = [self._offered.get(address, {}) for address in self._ready]
+        for agent, resources in self._wanted.items():
+            if resources and not any(all(each.get(name, 0) >= n for name, n in resources.items()) for each in offered):
+                told = " ".join(f"{name}={n:g}" for name, n in resources.items())
+                yield (
+                    f"agent {agent!r} needs {told}, which no worker offers; "
+                    f'start workers with `dask worker ADDRESS --resources "{told}"`, or leave resources= out'
+                )
 
     def _meet(self, address: str) -> None:
         if not (address in self._ready or address in self._loads or address in self._unfit):

@@ -14,7 +14,6 @@ from typing import Any, Self
 import cloudpickle
 from distributed import Client
 
-from quark_bench.errors import ClusterError
 from quark_bench.execute import Consumption, Setting, Work
 from quark_bench.execute.agent_graphs import AgentGraphs
 from quark_bench.execute.chunk_tasks import ChunkTasks
@@ -84,21 +83,10 @@ class OnDask:
         if any(pipeline.breakers for pipeline in self._pipelines.values()):
             share_breakers(self.client, work.run_key)
         payload = cloudpickle.dumps(list(work.shipments.values()))
-        self._members = self._stack.enter_context(Members(self.client, payload, self._connection.heal))
-        self._require_resources()
+        wanted = {agent.name: agent.resources for each in self._pipelines.values() for agent in each.agents}
+        members = Members(self.client, payload, wanted, self._connection.heal)
+        self._members = self._stack.enter_context(members)
         self._hop_s = measure_hop(self.client)
-
-    def _require_resources(self) -> None:
-        """Raise ClusterError for an agent that no worker could ever run: Dask would wait for one that can."""
-        offered = [worker["resources"] for worker in self.client.scheduler_info(n_workers=-1)["workers"].values()]
-        for agent in {agent.name: agent for each in self._pipelines.values() for agent in each.agents}.values():
-            wanted = agent.resources.items()
-            if wanted and not any(all(each.get(name, 0) >= n for name, n in wanted) for each in offered):
-                told = " ".join(f"{name}={n:g}" for name, n in wanted)
-                raise ClusterError(
-                    f"agent {agent.name!r} needs {told}, which no worker offers; "
-                    f'start workers with `dask worker ADDRESS --resources "{told}"`, or leave resources= out'
-                )
 
     def run(self, block: Block, setting: Setting, finished: Collection[int] = ()) -> Iterator[Batch]:
         assert self._work is not None, "prepare comes before run"

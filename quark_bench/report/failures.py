@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from quark_bench.plain import shortened
-from quark_bench.record import ENGINE_FAULT
+from quark_bench.record import ENGINE_FAULT, REFUSAL
 from quark_bench.report.findings import Findings
 from quark_bench.report.waterfall import text_of
 
@@ -39,10 +39,16 @@ class Failures:
 def kinds_of_failure(findings: Findings, most: int) -> Failures:
     """What went wrong, by agent and error, the `most` frequent kinds first."""
     struck = findings.records[findings.records["status"] != "ok"]
-    causes = struck.assign(**{name: struck[name].map(text_of) for name in ("error_agent", "error")})
+    causes = struck.assign(error_agent=struck["error_agent"].map(text_of), error=struck["error"].map(_kind_of))
     kinds = [_failure(findings, cause, trials) for cause, trials in causes.groupby(["status", "error_agent", "error"])]
     kinds.sort(key=lambda kind: (-kind.trials, kind.agent, kind.error))
     return Failures(tuple(kinds[:most]), max(0, len(kinds) - most))
+
+
+def _kind_of(error: Any) -> str:
+    """The error; of a refusal what does not differ from one moment to the next."""
+    text = text_of(error)
+    return text.partition(";")[0] if text.startswith(REFUSAL) else text
 
 
 def _failure(findings: Findings, cause: tuple[Any, ...], trials: pd.DataFrame) -> Failure:
