@@ -241,23 +241,8 @@ async def run_step(
                 continue
         usage = call.usage if call is not None else NOTHING_USED
         cost_usd += usage.cost_usd
-        spans.append(
-            Span(
-                case.prompt.id,
-                step.agent.name,
-                len(spans) + 1,
-                status,
-                start_s,
-                end_s,
-                start_s - ready_s,
-                failed.error if failed is not None else None,
-                usage.tokens_in,
-                usage.tokens_out,
-                usage.first_token_s,
-                usage.simulated_s,
-                bench.worker,
-            )
-        )
+        times_s = (ready_s, start_s, end_s)
+        spans.append(_span((case.prompt.id, step.agent.name), len(spans) + 1, status, times_s, failed, usage, bench))
         if failed is None:
             return Outcome(status, value, tuple(spans), answer, errors[0] if errors else None, cost_usd, fault)
         if follows is Next.RETRY:
@@ -283,6 +268,33 @@ def _arguments(step: Step, case: Case, outcomes: list[Outcome | None]) -> dict[s
         else:
             return _skip_reason(wanted, outcome)
     return arguments
+
+
+def _span(
+    whose: tuple[str, str],
+    attempt: int,
+    status: SpanStatus,
+    times_s: tuple[float, float, float],
+    failed: Failed | None,
+    usage: Usage,
+    bench: Bench,
+) -> Span:
+    """One attempt of the agent of a prompt, ready, begun and ended at these times."""
+    ready_s, start_s, end_s = times_s
+    return Span(
+        *whose,
+        attempt,
+        status,
+        start_s,
+        end_s,
+        start_s - ready_s,
+        failed.error if failed is not None else None,
+        usage.tokens_in,
+        usage.tokens_out,
+        usage.first_token_s,
+        usage.simulated_s,
+        bench.worker,
+    )
 
 
 def _skip_reason(wanted: Input, outcome: Outcome | None) -> str:
