@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from quark_bench import Dataset, Pipeline, Run, agent, bench
 from quark_bench.dataset import Prompt
-from quark_bench.errors import PipelineError, UsageError
+from quark_bench.errors import ConservationError, PipelineError, UsageError
+from quark_bench.execute.inline import Inline
 from quark_bench.manifest import count_trials
 from quark_bench.plan import Arm, Strategy
 
@@ -202,3 +203,16 @@ def test_trials_are_conserved(statuses, lost):
     counted = count_trials(pd.DataFrame({"status": pd.Series(statuses, dtype=str)}), len(statuses) + lost)
     assert counted["not_run"] == lost
     assert sum(counted.values()) == 2 * counted["planned"]
+
+
+def test_a_run_that_loses_trials_without_a_word_is_told_of_and_never_called_complete(run_with, inline, monkeypatch):
+    whole = Inline.run
+
+    def losing(self, block, setting, finished=()):
+        *kept, last = whole(self, block, setting, finished)
+        yield from kept if block.index >= 0 else [*kept, last]
+
+    monkeypatch.setattr(Inline, "run", losing)
+    with pytest.raises(ConservationError, match="trials were planned but") as told:
+        run_with(inline, 40, echoing, arms=["async"], in_flight=2)
+    assert told.value.exit_code == 4
