@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,9 +13,9 @@ from quark_bench.agent import Agent, Constant
 from quark_bench.dataset import Dataset
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import Plan
-from quark_bench.provenance import provenance
+from quark_bench.provenance import provenance, this_client
 from quark_bench.record import RecordStatus
-from quark_bench.store import FORMAT
+from quark_bench.store import FORMAT, read_manifest, read_table
 
 Manifest = dict[str, Any]
 
@@ -78,6 +79,7 @@ def first_manifest(
         "usage": [],
         "breakers": [],
         "provenance": provenance(),
+        "client": this_client(),
         "conservation": count_trials(pd.DataFrame({"status": []}), plan.planned),
     }
 
@@ -87,6 +89,18 @@ def _fallback_told(agent: Agent) -> str | None:
     others = list(agent.chain())[1:]
     told = ("a value" if isinstance(each.function, Constant) else each.name for each in others)
     return ", then ".join(told) or None
+
+
+def manifest_now(path: Path) -> Manifest:
+    """A run's manifest, its trials counted from the records where the run goes on or its process was killed.
+
+    Raises RunNotFoundError.
+    """
+    manifest = read_manifest(path)
+    if manifest["state"] == "running":
+        records = read_table(path, "records", ["status"])
+        manifest["conservation"] = count_trials(records, manifest["conservation"]["planned"])
+    return manifest
 
 
 def measured(manifest: Manifest, state: str, conservation: Mapping[str, int]) -> Manifest:

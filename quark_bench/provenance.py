@@ -7,7 +7,11 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 PACKAGES = ("quark-bench", "dask", "distributed", "pandas", "pyarrow", "numpy", "scipy", "cloudpickle")
 
@@ -26,6 +30,26 @@ def provenance() -> dict[str, str]:
         **_git(),
     }
     return {name: value for name, value in found.items() if value}
+
+
+NOBODY = {"host": "", "pid": 0, "started_s": 0.0}
+"""Stands for the client of a run that does not name one."""
+
+
+def this_client() -> dict[str, Any]:
+    """The process that carries out a run, so that it can be told whether it still does."""
+    return {"host": platform.node(), "pid": os.getpid(), "started_s": psutil.Process().create_time()}
+
+
+def is_alive(client: Mapping[str, Any]) -> bool:
+    """Whether another process of this machine is that client; of other machines nothing is known."""
+    if client["host"] != platform.node() or client["pid"] == os.getpid():
+        return False
+    try:
+        started_s = float(psutil.Process(client["pid"]).create_time())
+    except psutil.Error:
+        return False
+    return bool(abs(started_s - client["started_s"]) < 1)
 
 
 def _version(package: str) -> str:

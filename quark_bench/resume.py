@@ -10,6 +10,7 @@ from quark_bench import store
 from quark_bench.errors import UsageError
 from quark_bench.layout import Layout
 from quark_bench.manifest import Manifest
+from quark_bench.provenance import NOBODY, is_alive, this_client
 
 
 def continued(path: Path, fresh: Manifest) -> Manifest:
@@ -18,6 +19,10 @@ def continued(path: Path, fresh: Manifest) -> Manifest:
     Raises UsageError for a run that is complete, or naming what has changed since it began.
     """
     begun = store.read_manifest(path)
+    if begun["state"] == "running" and is_alive(begun.get("client", NOBODY)):
+        raise UsageError(
+            f"{path} is being carried out by process {begun['client']['pid']}; wait for it, or end it first"
+        )
     if begun["state"] == "complete":
         raise UsageError(f"{path} is complete; look at it with: quark-bench show {path}")
     changed = [name for name, now in _identity(fresh).items() if _identity(begun)[name] != now]
@@ -26,7 +31,7 @@ def continued(path: Path, fresh: Manifest) -> Manifest:
             f"{path} cannot be continued: {', '.join(changed)} changed since it began; "
             "restore what it was, or begin a new run without --resume"
         )
-    return begun | {"state": "running", "session": begun["session"] + 1, "ended": None}
+    return begun | {"client": this_client(), "state": "running", "session": begun["session"] + 1, "ended": None}
 
 
 def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:

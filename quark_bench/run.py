@@ -14,6 +14,7 @@ from quark_bench.compare import Attribution, Comparison, attribute, compare_arms
 from quark_bench.critical_path import Layout
 from quark_bench.dataset import Dataset, Prompt
 from quark_bench.errors import QuarkBenchError, RunNotFoundError, UsageError
+from quark_bench.manifest import manifest_now
 from quark_bench.measures import Measure, agent_table, measure_arm
 from quark_bench.plan import BUILT_IN_ARMS
 from quark_bench.report.findings import Findings
@@ -33,7 +34,7 @@ class Run:
 
     def __init__(self, path: str | Path, dataset: Dataset | None = None) -> None:
         self.path = Path(path)
-        self.manifest = store.read_manifest(self.path)
+        self.manifest = manifest_now(self.path)
         self._dataset = dataset
 
     @classmethod

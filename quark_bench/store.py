@@ -221,18 +221,19 @@ def replace_text(path: Path, text: str) -> None:
     _replace(path, lambda place: place.write_text(text, "utf-8", "replace"))
 
 
-def read_table(path: Path, kind: str) -> pd.DataFrame:
+def read_table(path: Path, kind: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """All rows of `records`, `spans` or `scores`; an empty frame with the right columns where there are none.
 
-    Raises RunNotFoundError for a part that is damaged or lacks what every row has.
+    `columns` None means all. Raises RunNotFoundError for a part that is damaged or lacks what every row has.
     """
     schema = SCHEMAS[kind]
+    chosen = schema.names if columns is None else list(columns)
     try:
         parts = [str(_own(part)) for part in sorted((path / kind).glob("part-*.parquet"))]
-        table = pads.dataset(parts, schema=schema).to_table() if parts else schema.empty_table()
+        table = pads.dataset(parts, schema=schema).to_table(chosen) if parts else schema.empty_table().select(chosen)
     except (OSError, pa.ArrowException) as error:
         raise RunNotFoundError(f"{path / kind} cannot be read: {describe(error, 300)}") from error
-    if lacking := [name for name in FILLED if name in schema.names and table[name].null_count]:
+    if lacking := [name for name in FILLED if name in table.column_names and table[name].null_count]:
         raise RunNotFoundError(f"{path / kind} cannot be read: rows without {lacking[0]}; a part of it is damaged")
     frame: pd.DataFrame = table.to_pandas()
     return frame

@@ -16,6 +16,7 @@ import pandas as pd
 import psutil
 import pytest
 
+from quark_bench.cli import main
 from quark_bench.sources.packed import packed_file
 
 QUICKSTART = str(packed_file("quickstart.jsonl"))
@@ -438,6 +439,18 @@ def test_ls_gives_the_manifests_as_json(quickstart):
     folder, _ = quickstart
     (manifest,) = strict_json(quark_bench(folder, "ls", "--json").out)
     assert manifest["run_id"] == only_run(folder).name
+
+
+def test_an_option_beside_resume_is_refused_instead_of_ignored(tmp_path):
+    assert "--repeats beside --resume" in refused(tmp_path, "run", "--resume", "last", "--repeats", "2")
+
+
+def test_a_fault_of_ours_has_the_exit_code_of_a_run_that_could_not_finish(monkeypatch, capsys):
+    monkeypatch.setattr("quark_bench.cli.app.call", lambda arguments: 1 / 0)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 4
+    assert "please report" in capsys.readouterr().err
 
 
 def test_ls_of_no_runs_says_how_to_make_one(tmp_path):

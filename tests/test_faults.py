@@ -70,6 +70,13 @@ def test_prompts_that_kill_their_process_fail_and_no_neighbour_does(how, granula
     assert list(fine["answer"]) == [texts[int(p.removeprefix("p-")) - 1].upper() for p in fine["prompt_id"]]
 
 
+def test_a_prompt_that_kills_its_worker_already_in_the_warm_up_costs_its_own_records(run_with):
+    texts = ["exit" if n == 7 else f"prompt {n}" for n in range(24)]
+    arms = ["async", "sync"]
+    run = run_with(Way("local", "auto"), texts, "deadly.py:pipeline", arms=arms, workers=2, warmup=8)
+    assert counted(run) == {"ok": 46, "failed": 2}
+
+
 def test_five_of_two_hundred_prompts_exit_on_two_workers_of_our_own(tmp_path, run_with):
     texts = ["exit" if n % 40 == 13 else f"prompt {n}" for n in range(200)]
     run = run_with(Way("local", "auto"), texts, "deadly.py:pipeline", arms=["async"], workers=2)
@@ -298,6 +305,28 @@ def test_the_first_ctrl_c_keeps_what_is_under_way_and_says_how_to_go_on(granular
     ended_s = (records["start_s"] + records["latency_s"]).max()
     assert ended_s - records["start_s"].max() > 0
     assert records["executions"].max() == 1
+
+
+def test_a_run_whose_client_was_killed_tells_what_it_has_and_one_under_way_is_not_continued(tmp_path):
+    going, path = begun(tmp_path, "--workers", 1, prompts=400)
+    refused = subprocess.run(
+        [*COMMAND, "run", "--resume", "last"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert refused.returncode == 2
+    assert f"is being carried out by process {going.pid}" in refused.stderr
+    assert "still under way" in told_by(tmp_path, "show", "last")
+    going.kill()
+    going.communicate(timeout=30)
+    kept = len(pd.read_parquet(path / "records"))
+    assert f"400 trials: {kept} ok, {400 - kept} not run" in " ".join(told_by(tmp_path, "show", "last").split())
+    assert f"Continue  quark-bench run --resume {path.relative_to(tmp_path)}" in told_by(tmp_path, "show", "last")
+    assert f"{kept} of 400" in told_by(tmp_path, "ls")
+
+
+def told_by(folder, *arguments):
+    asked = subprocess.run([*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert asked.returncode == 0, asked.stderr
+    return asked.stdout
 
 
 def test_the_second_ctrl_c_quits_at_once(tmp_path):

@@ -355,7 +355,7 @@ def test_the_run_table_says_what_the_findings_hold(findings):
     text = " ".join(shown(run_table(findings)).split())
     assert "simulated latency (demo)" in text
     assert "async vs sync: " in text
-    assert "2 pairs lost" in text
+    assert "2 pairs left out" in text
     assert "x branches x" in text
     assert "Target met mean_latency_s<2" in text
     assert "SLO missed sync.p95_latency_s<200ms" in text

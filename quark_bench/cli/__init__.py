@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
-from quark_bench.errors import QuarkBenchError
+from quark_bench.errors import ExecutionError, QuarkBenchError
 from quark_bench.plain import plain
 from quark_bench.redact import redact
 
@@ -23,4 +24,8 @@ def main() -> None:
     except KeyboardInterrupt:
         print("quark-bench: interrupted", file=sys.stderr)
         code = EXIT_INTERRUPTED
+    except Exception:  # noqa: BLE001 - Python's own exit code, 1, would say that an objective was missed
+        print(plain(redact(traceback.format_exc())), file=sys.stderr)
+        print("quark-bench: this is a fault of quark-bench; please report it with the lines above", file=sys.stderr)
+        code = ExecutionError.exit_code
     sys.exit(code)

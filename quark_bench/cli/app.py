@@ -101,6 +101,11 @@ def _root(
     """
 
 
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 @app.command("run")
 def run_command(
     context: typer.Context,
@@ -156,9 +161,7 @@ def run_command(
     out: Out = Path("reports"),
     resume: Annotated[
         str | None,
-        typer.Option(
-            help="Continue an unfinished run, named alone or with --on: its path, id, or last.", show_default=False
-        ),
+        typer.Option(help="Continue an unfinished run, alone or with --on: its path, id, or last.", show_default=False),
     ] = None,
     as_json: Json = False,
 ) -> int:
@@ -178,9 +181,15 @@ def run_command(
     if prompts is None:
         if resume is None:
             raise UsageError("name a prompt file, as in: quark-bench run prompts.jsonl")
-        source = context.get_parameter_source("on")
-        elsewhere = on if source is not None and source.name == "COMMANDLINE" else None
-        return call(run.arguments_of(resume, out, elsewhere))
+        given = {name for name in context.params if _was_given(context, name)}
+        if beside := sorted(given - {"resume", "out", "on", "insecure", "as_json"}):
+            raise UsageError(
+                f"--{beside[0].replace('_', '-')} beside --resume: a run is continued as it was begun; leave it out, "
+                "or begin a new run without --resume"
+            )
+        moved = [("--on", on)] if "on" in given else []
+        flags = [flag for flag, name in (("--insecure", "insecure"), ("--json", "as_json")) if name in given]
+        return call([*run.arguments_of(resume, out), *(word for pair in moved for word in pair), *flags])
     dataset = run.read_prompts(prompts, field or [], limit=limit, category=category)
     chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knowledge)
     options = {

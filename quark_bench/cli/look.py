@@ -11,8 +11,10 @@ from rich.console import Console
 from quark_bench import store
 from quark_bench.cli.run import WIDTH, as_text
 from quark_bench.errors import RunNotFoundError, UsageError
+from quark_bench.manifest import manifest_now
 from quark_bench.pipeline import Pipeline
 from quark_bench.plain import one_line, plain
+from quark_bench.provenance import NOBODY, is_alive
 from quark_bench.report.dag import dag_svg, dag_text
 from quark_bench.report.tables import ls_table, record_view, run_summary, run_table
 from quark_bench.run import Run, summary
@@ -50,7 +52,7 @@ def ls(out: Path, *, as_json: bool) -> int:
     manifests = []
     for path in store.list_runs(out):
         try:
-            manifests.append(store.read_manifest(path))
+            manifests.append(manifest_now(path))
         except RunNotFoundError as error:
             print(f"left out: {one_line(error)}", file=sys.stderr)
     if as_json:
@@ -75,6 +77,10 @@ def show(named: str, prompt_id: str | None, out: Path, *, as_json: bool) -> int:
     console.print(run_summary(run.manifest))
     if not run.records.empty:
         console.print(run_table(run.findings))
+    if run.manifest["state"] != "complete":
+        going = run.manifest["state"] == "running" and is_alive(run.manifest.get("client", NOBODY))
+        told = "It is still under way" if going else f"Continue  quark-bench run --resume {one_line(run.path)}"
+        console.print(told, soft_wrap=True, highlight=False, markup=False)
     return 0
 
 

@@ -29,9 +29,8 @@ _STEERING = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What JSON leaves as it is: the second set of control characters, and orders to write backwards."""
 
 
-def arguments_of(named: str, out: Path, on: str | None) -> list[str]:
-    """The arguments that continue a run: those it was begun with, from the folder it was begun in, and where it now
-    runs `on` if that is another cluster.
+def arguments_of(named: str, out: Path) -> list[str]:
+    """The arguments that continue a run: those it was begun with, from the folder it was begun in.
 
     Says on stderr what they are: a run that came from elsewhere names code that came with it. Raises UsageError for
     a run that was begun from Python or by another command, or whose command held a secret, which is not kept.
@@ -54,7 +53,7 @@ def arguments_of(named: str, out: Path, on: str | None) -> list[str]:
             f"{path} was begun in {folder}, which is no folder here; go where its files are, and {again}"
         ) from None
     print(f"Continuing {one_line(path)}\nin {one_line(folder)} with: {one_line(command)}", file=sys.stderr)
-    return [*arguments, "--resume", str(path), *(["--on", on] if on else [])]
+    return [*arguments, "--resume", str(path)]
 
 
 def _run_arguments(path: Path, command: str) -> list[str]:
@@ -125,7 +124,7 @@ def carry_out(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, 
             print(f"quark-bench: {one_line(stop)}", file=sys.stderr)
             return EXIT_INTERRUPTED
         except KeyboardInterrupt:
-            print("quark-bench: interrupted; `quark-bench ls` shows what there is", file=sys.stderr)
+            print("quark-bench: interrupted before the first trial; there is nothing to continue", file=sys.stderr)
             return EXIT_INTERRUPTED
         watcher.stage("writing the report")
         report = run.report()

@@ -44,7 +44,7 @@ def started_cluster(spec: ClusterSpec) -> Iterator[Any]:
         raise
     except Exception as error:
         raise ClusterError(
-            f"{spec.on}: {spec.cluster} could not be started ({describe(error, 500)}); check its [kwargs]"
+            f"{spec.on}: {spec.cluster} could not be started ({describe(_root_of(error), 500)}); check its [kwargs]"
         ) from error
     try:
         require_safe(cluster.scheduler_address, spec.on, insecure=spec.insecure)
@@ -52,6 +52,13 @@ def started_cluster(spec: ClusterSpec) -> Iterator[Any]:
         yield cluster
     finally:
         _close(cluster, spec)
+
+
+def _root_of(error: BaseException) -> BaseException:
+    """What it all began with: Dask tells only that a nanny failed."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    return error
 
 
 def tls_security(spec: ClusterSpec) -> Security | None:

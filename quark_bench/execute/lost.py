@@ -6,7 +6,10 @@ from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Chunk
 from quark_bench.record import Batch, Record, RecordStatus, Span, SpanStatus, columns
 
-KILLED = "WorkerKilled: killed its worker, and again when it was alone: it ended the process or used up its memory"
+KILLED = (
+    "WorkerKilled: killed its worker, and again when it was alone: an agent ended the process, used up its memory or "
+    "blocked its event loop; `quark-bench run` with this prompt alone and --on inline shows how"
+)
 
 
 def lost_trial(

@@ -97,6 +97,11 @@ class Members:
     # -- what the run asks
 
     @property
+    def expected(self) -> int:
+        """Workers that could take part when the run began; some may be lost and not back yet."""
+        return self._expected
+
+    @property
     def ready(self) -> Mapping[str, Member]:
         """The workers that can take part, by address."""
         return self._ready

@@ -19,7 +19,6 @@ from quark_bench.execute.agent_graphs import AgentGraphs
 from quark_bench.execute.chunk_tasks import ChunkTasks
 from quark_bench.execute.cluster import Connection, open_cluster
 from quark_bench.execute.cluster_spec import ClusterSpec
-from quark_bench.execute.dispatch import shares
 from quark_bench.execute.drain import Drain
 from quark_bench.execute.members import Members
 from quark_bench.execute.preflight import allowed_failures, check_versions
@@ -105,7 +104,7 @@ class OnDask:
         return shared_histories(self.client, self._work.run_key, named, since_s)
 
     def takers(self, in_flight: int) -> int:
-        return len(shares(self.members.ready.keys(), in_flight))
+        return min(in_flight, self.members.expected)
 
     def consumption(self) -> Consumption:
         own, theirs = read_consumption(), self.members.ask(read_consumption)

@@ -54,7 +54,7 @@ def _kind_of(error: Any) -> str:
 def _failure(findings: Findings, cause: tuple[Any, ...], trials: pd.DataFrame) -> Failure:
     status, agent, error = cause
     return Failure(
-        agent=agent or ("the engine" if (error or "").startswith(ENGINE_FAULT) else "unknown"),
+        agent=agent or ("the engine" if (error or "").startswith(ENGINE_FAULT) else "the worker"),
         error=shortened(error or "no error was recorded", LONGEST_ERROR),
         status=status,
         trials=len(trials),

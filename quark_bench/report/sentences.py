@@ -38,9 +38,10 @@ def comparison(found: Comparison) -> str:
 
 
 def pairs(found: Comparison) -> str:
-    """`n = 64 prompts`, how many pairs their repeats make, and how many were lost to failures or resumes."""
+    """`n = 64 prompts`, how many pairs their repeats make, and how many were left out: failed in an arm, or their arms
+    in different sessions."""
     repeated = f" in {plural(found.pairs, 'pair')}" if found.pairs != found.latency.n else ""
-    lost = f", {plural(found.lost_pairs, 'pair')} lost" if found.lost_pairs else ""
+    lost = f", {plural(found.lost_pairs, 'pair')} left out" if found.lost_pairs else ""
     return f"n = {plural(found.latency.n, 'prompt')}{repeated}{lost}"
 
 

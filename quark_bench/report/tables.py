@@ -62,6 +62,7 @@ def run_table(findings: Findings) -> Group:
         *_paragraph(_comparison_lines(findings)),
         *_paragraph(_slo_lines(findings)),
         *_paragraph(_failure_lines(findings)),
+        *_paragraph(_loss_lines(findings)),
         *_paragraph(_breaker_lines(findings)),
         *_paragraph(_condition_lines(findings)),
     )
@@ -195,6 +196,15 @@ def _failure_lines(findings: Findings) -> Iterator[Text]:
         yield _text(f"{each.status}: {each.agent}: {each.error} ({struck})")
     if found.unlisted:
         yield _text(f"and {sentences.plural(found.unlisted, 'more kind')} of failure: see the report")
+
+
+def _loss_lines(findings: Findings) -> Iterator[Text]:
+    again = findings.records.loc[findings.records["executions"] > 1, "executions"]
+    if len(again):
+        yield _text(
+            f"Lost workers: {sentences.plural(len(again), 'trial')} handed out {int(again.sum() - len(again))} more "
+            "times; calls that were under way were made again"
+        )
 
 
 def _breaker_lines(findings: Findings) -> Iterator[Text]:
