@@ -545,6 +545,16 @@ def test_degraded_records_are_counted_arm_by_arm(degraded):
     assert ">degraded</th>" in render(degraded)
 
 
+def test_a_call_that_a_breaker_refused_is_shown_as_refused(degraded):
+    spans = degraded.spans.copy()
+    struck = (spans["prompt_id"] == "q-001") & (spans["agent"] == "planning") & (spans["status"] == "failed")
+    spans.loc[struck, "error"] = f"{REFUSAL}: breaker 'planning' is open"
+    refused = replace(degraded, spans=spans)
+    (lane,) = (lane for lane in lanes(refused, "q-001") if lane.arm == "async")
+    assert [bar.status for bar in lane.bars if bar.agent == "planning"] == ["refused", "fallback"]
+    assert "refused" in shown(record_view(refused, "q-001"))
+
+
 def test_a_fallbacks_span_is_work_and_its_agent_has_not_failed(degraded):
     planning = degraded.agents["async"].loc["planning"]
     assert (planning["calls"], planning["failed"], planning["fallback"]) == (64, 0, 3)

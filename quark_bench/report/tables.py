@@ -37,6 +37,7 @@ STATE_STYLES = {
     "complete": "green",
     "met": "green",
     "failed": "red",
+    "refused": "red",
     "degraded": "yellow",
     "fallback": "yellow",
     "missed": "bold red",

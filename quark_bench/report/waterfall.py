@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from quark_bench.record import REFUSAL
 from quark_bench.report.findings import Findings
 from quark_bench.schedule import longest_chain
 
@@ -78,7 +79,7 @@ def _lane(findings: Findings, record: pd.Series, spans: pd.DataFrame) -> Lane:
         Bar(
             agent=span["agent"],
             attempt=int(span["attempt"]),
-            status=span["status"],
+            status="refused" if text_of(span["error"]).startswith(REFUSAL) else span["status"],
             ready_s=max(0.0, span["start_s"] - admitted_s - span["queue_s"]),
             start_s=span["start_s"] - admitted_s,
             end_s=span["end_s"] - admitted_s,
