@@ -21,6 +21,7 @@ from quark_bench.errors import UsageError
 from quark_bench.measures import agent_table, measure_arm
 from quark_bench.notebook import ShownComparison
 from quark_bench.plan import Arm, Strategy, make_plan
+from quark_bench.record import REFUSAL
 from quark_bench.report import sentences
 from quark_bench.report.cells import SPEED, grid, interval, speed_rows
 from quark_bench.report.dag import dag_svg, dag_text
