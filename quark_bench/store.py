@@ -263,7 +263,7 @@ class RunWriter:
         self._closed = threading.Event()
         self._keeper = threading.Thread(target=self._keep_writing, name="quark-bench-writer", daemon=True)
         _drop_unpaired(path)
-        self._numbers = {kind: _next_number(path / kind) for kind in self._held}
+        self._number = max(_next_number(path / kind) for kind in self._held)
         written = read_table(path, "records")
         self.finished_trials = dict(Counter(written["arm"]))
         self._finished = set(zip(written["block"], written["chunk"], strict=True))
@@ -304,13 +304,14 @@ class RunWriter:
             self.write()
 
     def write(self) -> None:
-        """Write what is held as one part of each kind. Spans first: a record is never there without them."""
+        """Write what is held as one part of each kind. Spans first: a record is never there without them. What could
+        not be written as a pair is held on to, and its spans are written again."""
         with self._writing:
-            for kind in ("spans", "records"):
-                if self._held[kind]:
-                    _write_part(self.path / kind, pa.concat_tables(self._held[kind]), self._numbers[kind])
-                    self._numbers[kind] += 1
-                    self._held[kind] = []
+            if self._held["records"]:
+                for kind in ("spans", "records"):
+                    _write_part(self.path / kind, pa.concat_tables(self._held[kind]), self._number)
+                self._number += 1
+                self._held = {"records": [], "spans": []}
             self._written_s = time.monotonic()
 
 

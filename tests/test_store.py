@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import json
+from dataclasses import replace
 from typing import get_type_hints
 
 import numpy as np
@@ -217,3 +218,31 @@ def test_a_damaged_manifest_is_told(run_path, damage):
     (run_path / store.MANIFEST).write_text(damage)
     with pytest.raises(RunNotFoundError, match="cannot be read"):
         store.read_manifest(run_path)
+
+
+def test_a_disk_that_is_full_for_a_moment_leaves_no_record_without_its_spans(run_path, monkeypatch):
+    written, full = store._write_part, []
+
+    def sometimes_full(folder, table, number):
+        if full and folder.name == "records":
+            raise ExecutionError("no space left")
+        written(folder, table, number)
+
+    monkeypatch.setattr(store, "_write_part", sometimes_full)
+    with RunWriter(run_path, 0, 0.0) as writer:
+        full.append(True)
+        writer.append(with_span(batch(row(prompt_id="p-1"), chunk=0)))
+        with pytest.raises(ExecutionError):
+            writer.write()
+        full.clear()
+        writer.append(with_span(batch(row(prompt_id="p-2"), chunk=1)))
+    with RunWriter(run_path, 1, 0.0) as writer:  # drops spans that have no records
+        assert writer.finished_chunks(0) == {0, 1}
+    for kind in ("records", "spans"):
+        assert list(store.read_table(run_path, kind)["prompt_id"]) == ["p-1", "p-2"]
+
+
+def with_span(made):
+    """The batch with a span for each of its records."""
+    never = ("agent", 1, "ok", 0.0, 0.1, 0.0, None, 0, 0, None, 0.0, "here:1")
+    return replace(made, spans=columns(Span, [Span(prompt, *never) for prompt in made.records["prompt_id"]]))

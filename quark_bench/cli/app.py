@@ -266,7 +266,9 @@ def report_command(run: RunName, out: Out = Path("reports")) -> int:
 
 @app.command("doctor")
 def doctor_command(
-    on: On = "local",
+    on: Annotated[
+        str, typer.Option(help="local, tcp://, tls:// or HOST:PORT, a scheduler file .json, or a cluster's .toml.")
+    ] = "local",
     pipeline: Annotated[
         str | None, typer.Option(help="A pipeline that every worker should be able to load.", show_default=False)
     ] = None,

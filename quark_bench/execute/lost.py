@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from quark_bench.dataset import Prompt
+from quark_bench.execute.outcome import Outcome, conclude
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Chunk
-from quark_bench.record import Batch, Record, RecordStatus, Span, SpanStatus, columns
+from quark_bench.record import Batch, Record, Span, SpanStatus, columns
 
 KILLED = (
     "WorkerKilled: killed its worker, and again when it was alone: an agent ended the process, used up its memory or "
@@ -22,31 +24,9 @@ def lost_trial(
     (prompt_id, category), (admitted_s, lost_s) = prompt, lifetime_s
     never = (0, SpanStatus.SKIPPED, lost_s, lost_s, 0.0, "its worker was lost", 0, 0, None, 0.0, "")
     spans = [Span(prompt_id, step.name, *never) for step in pipeline.steps]
-    latency_s = lost_s - admitted_s
-    record = Record(
-        prompt_id=prompt_id,
-        category=category,
-        status=RecordStatus.FAILED,
-        answer=None,
-        error=KILLED,
-        error_agent=None,
-        due_s=admitted_s,
-        start_s=admitted_s,
-        latency_s=latency_s,
-        answer_s=None,
-        service_s=latency_s,
-        work_s=0.0,
-        critical_path_s=0.0,
-        simulated_s=0.0,
-        attempts=0,
-        fallbacks=0,
-        executions=executions,
-        tokens_in=0,
-        tokens_out=0,
-        cost_usd=0.0,
-        worker="",
-    )
-    return record, spans
+    outcomes = [Outcome(SpanStatus.SKIPPED, None, (span,), None, span.error, 0.0) for span in spans]
+    record, spans = conclude(pipeline, Prompt(prompt_id, "", category), outcomes, admitted_s, lost_s)
+    return record._replace(error=KILLED, executions=executions), spans
 
 
 def lost_batch(chunk: Chunk, trial: tuple[Record, list[Span]]) -> Batch:

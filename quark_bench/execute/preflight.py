@@ -83,7 +83,7 @@ def allowed_failures(client: Client) -> int:
     def read(dask_scheduler: Any) -> int:
         return int(dask_scheduler.allowed_failures)
 
-    allowed: int = ask(client, lambda: client._run_on_scheduler(read))
+    allowed: int = ask(client, lambda: client.run_on_scheduler(read))
     return allowed
 
 
@@ -99,7 +99,7 @@ def listening(client: Client) -> tuple[tuple[str, int], ...]:
             return []
         return [(each.laddr.ip, each.laddr.port) for each in sockets if each.status == psutil.CONN_LISTEN]
 
-    return tuple((ip, port) for ip, port in ask(client, lambda: client._run_on_scheduler(read)))
+    return tuple((ip, port) for ip, port in ask(client, lambda: client.run_on_scheduler(read)))
 
 
 def ask(client: Client, question: Callable[[], Awaitable[T]], rounds: int = 1) -> T:
