@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quark_bench.execute.dispatch import LOSSES_ALONE, Dispatch, shares
+from quark_bench.execute.dispatch import LOSSES_ALONE, Dispatch, is_hopeless, shares
 from quark_bench.plan import Block
 
 
@@ -157,3 +157,18 @@ def test_after_a_stop_nothing_is_handed_out_and_what_is_under_way_may_end():
     for order in begun:
         dispatch.returned(order)
     assert dispatch.done
+
+
+def test_a_trial_that_dask_places_is_withdrawn_before_it_takes_down_a_third_worker():
+    assert not is_hopeless(1, None, {"a", "b"})
+    assert is_hopeless(2, None, {"a"})
+
+
+def test_a_trial_that_took_down_the_last_worker_does_not_wait_for_the_next_to_join():
+    assert not is_hopeless(0, None, set())
+    assert is_hopeless(1, None, set())
+
+
+def test_a_trial_whose_own_workers_have_all_left_is_withdrawn():
+    assert not is_hopeless(1, ["a", "b"], {"b", "c"})
+    assert is_hopeless(0, ["a", "b"], {"c"})

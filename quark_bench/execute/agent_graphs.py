@@ -21,7 +21,7 @@ from quark_bench.dataset import Prompt
 from quark_bench.errors import ExecutionError, describe
 from quark_bench.execute import PromptRow, Work
 from quark_bench.execute.arrivals import Arrivals, bytes_of
-from quark_bench.execute.dispatch import LOSSES_ALONE
+from quark_bench.execute.dispatch import LOSSES_ALONE, is_hopeless
 from quark_bench.execute.drain import Drain
 from quark_bench.execute.graph import prompt_graph
 from quark_bench.execute.lost import lost_trial
@@ -78,8 +78,7 @@ class AgentGraphs:
         self._admissions = 0
         self._arrivals = Arrivals(client)
         self._gathering: dict[int, _Gathering] = {}
-        self._under_way = 0
-        self._restricted: list[_Trial] = []
+        self._under_way: dict[str, _Trial] = {}
         self._again: deque[_Trial] = deque()
         self._suspects: deque[_Trial] = deque()
 
@@ -89,7 +88,7 @@ class AgentGraphs:
         try:
             while not self._drain.over:
                 self._members.check()
-                for trial in self._stranded():
+                for trial in self._withdrawn():
                     yield from self._settle(block, trial, clock())
                 following = self._following(waiting, self._work.arms[block.arm].in_flight)
                 self._admit(block, following)
@@ -101,20 +100,20 @@ class AgentGraphs:
                     self._take(trial, bytes_of(future, result))
                     future.release()
                     if trial.ends == 0:
-                        self._under_way -= 1
+                        del self._under_way[trial.label]
                         yield from self._settle(block, trial, returned_s)
         finally:
             self._arrivals.close()
 
-    def _stranded(self) -> list[_Trial]:
-        """Trials whose workers have all left: Dask would wait for those to come back. They count as lost."""
-        self._restricted = [trial for trial in self._restricted if trial.ends and trial.able is not None]
-        stranded = [trial for trial in self._restricted if self._members.ready.keys().isdisjoint(trial.able or ())]
-        for trial in stranded:
+    def _withdrawn(self) -> list[_Trial]:
+        """Trials that Dask no longer gets to run; they count as lost."""
+        ready, upsets = self._members.ready.keys(), self._members.upsets
+        hopeless = [trial for trial in self._under_way.values() if is_hopeless(upsets(trial.label), trial.able, ready)]
+        for trial in hopeless:
             self._arrivals.drop(trial)
-            self._under_way -= 1
+            del self._under_way[trial.label]
             trial.ends, trial.lost = 0, True
-        return stranded
+        return hopeless
 
     def _trials(self, chunks: Iterator[Chunk]) -> Iterator[_Trial]:
         """The prompts of one chunk after another; a chunk that was begun is finished also when draining."""
@@ -130,8 +129,8 @@ class AgentGraphs:
         if not self._members.ready:
             return []
         if self._suspects:
-            return [self._suspects.popleft()] if self._under_way == 0 else []
-        slots = in_flight - self._under_way
+            return [] if self._under_way else [self._suspects.popleft()]
+        slots = in_flight - len(self._under_way)
         again = [self._again.popleft() for _ in range(min(slots, len(self._again)))]
         return [*again, *itertools.islice(waiting, slots - len(again))]
 
@@ -140,8 +139,11 @@ class AgentGraphs:
         if not trials:
             return
         work, ends, owners = self._work, [], []
-        # A restriction takes tasks out of the scheduler's own queue: only while someone there cannot take part.
-        able = None if self._members.settled else list(self._members.ready)
+        # A restriction takes tasks out of the scheduler's own queue: only while someone there cannot take part, and for
+        # a suspect. Dask gives a killer to a worker the moment it joins, and a nanny never restarts a worker that dies
+        # while it is still starting.
+        suspected = any(trial.losses for trial in trials)
+        able = list(self._members.ready) if suspected or not self._members.settled else None
         for trial in trials:
             self._admissions += 1
             trial.label = f"{self._label}-{block.index}-{self._admissions}"
@@ -157,9 +159,7 @@ class AgentGraphs:
         futures = self._client.compute(ends, optimize_graph=False, fifo_timeout=0, workers=able)
         for trial in trials:
             trial.admitted_s = admitted_s
-        self._under_way += len(trials)
-        if able is not None:
-            self._restricted.extend(trials)
+        self._under_way.update((trial.label, trial) for trial in trials)
         self._arrivals.add(futures, owners)
 
     def _take(self, trial: _Trial, brought: bytes | None) -> None:

@@ -15,6 +15,8 @@ from quark_bench.plan import Chunk
 
 LOSSES_ALONE = 2
 """A trial that lost its worker so often while it was alone has failed: once may be bad luck."""
+LOSSES_TOGETHER = 2
+"""A trial that lost so many workers while it ran among others is a suspect: Dask would have it take down a third."""
 CHUNKS_AHEAD = 2
 """Chunks that a worker holds: the client learns that a chunk's last prompt has begun only when all have ended."""
 
@@ -36,6 +38,16 @@ class Order:
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+
+def is_hopeless(losses: int, able: Collection[str] | None, ready: Set[str]) -> bool:
+    """Whether a trial that Dask places by itself is withdrawn, to run again alone.
+
+    It has lost `losses` workers since it was admitted, may run on the `able` ones (None: on all), and `ready` can take
+    part. One that lost a worker does not wait for the next to join: it might take that down while it starts.
+    """
+    stranded = able is not None and ready.isdisjoint(able)
+    return stranded or losses >= LOSSES_TOGETHER or (losses > 0 and not ready)
 
 
 class Dispatch:

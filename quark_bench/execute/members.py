@@ -219,9 +219,8 @@ class Members:
             return
         self._leave(told["worker"])
         self._present = frozenset(self._present) - {told["worker"]}
-        for key in {*told.get("processing-tasks", ()), *told.get("lost-computed-tasks", ())}:
-            if isinstance(key, tuple):
-                self._upsets[str(key[-1])] += 1
+        keys = (*told.get("processing-tasks", ()), *told.get("lost-computed-tasks", ()))
+        self._upsets.update({str(key[-1]) for key in keys if isinstance(key, tuple)})
 
     def _leave(self, address: str) -> None:
         load = self._loads.pop(address, None)
