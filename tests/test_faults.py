@@ -96,10 +96,13 @@ def test_a_prompt_that_killed_its_worker_once_by_accident_is_answered(granularit
 
 
 @each_granularity
-def test_a_prompt_that_uses_up_its_workers_memory_fails_alone(granularity, run_with, own_cluster):
-    own = own_cluster(2, memory_limit="600MB")
+def test_a_prompt_that_uses_up_its_workers_memory_fails_alone(granularity, run_with, tmp_path):
     texts = ["memory" if n == 3 else f"prompt {n}" for n in range(12)]
-    run = run_with(Way(own.scheduler_address, granularity), texts, "deadly.py:pipeline", arms=["async"])
+    with dask_processes(tmp_path / "cluster") as own:
+        for _ in range(2):
+            own.worker("--memory-limit", "600MB")
+        own.wait_for_workers(2)
+        run = run_with(Way(own.address, granularity), texts, "deadly.py:pipeline", arms=["async"])
     once_each(run, 12)
     assert counted(run) == {"ok": 11, "failed": 1}
     assert set(run.records["error"].dropna()) == {KILLED}

@@ -35,7 +35,10 @@ CONNECT_S = 10.0
 FIRST_WORKER_S = 600.0
 """Longest wait for the first worker of a cluster that was asked to grow: a batch system may queue it."""
 
-SETTINGS = {
+CLIENT_SETTINGS = {
+    "optimization.fuse.delayed": False,  # breaks async agents, annotations and computing a list
+}
+OWN_CLUSTER_SETTINGS = {
     "distributed.worker.profile.enabled": False,  # walks every thread's stack each 10 ms, on the worker's loop
     "distributed.scheduler.allowed-failures": 0,  # a task that lost its worker is not tried on three more of them
     "distributed.scheduler.work-stealing": False,  # chunks are handed to workers by us, evenly
@@ -45,8 +48,8 @@ SETTINGS = {
     "distributed.worker.memory.pause": False,  # and a paused worker would never go on; one over its limit is ended
     "distributed.deploy.lost-worker-timeout": "5s",  # then a worker whose nanny died too is replaced
     "distributed.admin.system-monitor.gil.enabled": False,
-    "optimization.fuse.delayed": False,  # breaks async agents, annotations and computing a list
 }
+"""For clusters that we start; those of a team in this very process keep their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,9 @@ def open_cluster(spec: ClusterSpec, workers: int, threads: int) -> Iterator[Conn
     Raises ClusterError when it cannot be started or reached, UsageError where that is the spec's fault.
     """
     with ExitStack() as stack:
-        stack.enter_context(dask.config.set(SETTINGS))
+        stack.enter_context(dask.config.set(CLIENT_SETTINGS))
+        if spec.address is None:
+            stack.enter_context(dask.config.set(OWN_CLUSTER_SETTINGS))
         place: Any = spec.address
         wanted: int | None = None
         if spec.cluster is not None:
