@@ -7,7 +7,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,8 +22,9 @@ from quark_bench.interrupt import first_interrupt
 from quark_bench.layout import Layout, lay_out
 from quark_bench.manifest import Manifest, count_trials, first_manifest, measured
 from quark_bench.measures import measure_names
+from quark_bench.parts import count_statuses, read_parts
 from quark_bench.pipeline import Pipeline, Shipment
-from quark_bench.plan import BUILT_IN_ARMS, Arm, Block, Granularity, Plan, built_in_arm, make_plan
+from quark_bench.plan import BUILT_IN_ARMS, Arm, Block, Chunk, Granularity, Plan, built_in_arm, make_plan
 from quark_bench.record import Batch
 from quark_bench.resume import continued, layout_of
 from quark_bench.run import Run, measures_as_data
@@ -128,7 +129,8 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
         watcher.began(plan, manifest["cluster"].get("dashboard"))
         record_blocks(path, manifest, plan, executor, layout, watcher)
     watcher.stage("scoring and weighing")
-    return conclude(path, manifest, dataset, scorers)
+    _score(path, dataset, scorers, layout.chunks(plan))
+    return conclude(path, manifest, dataset)
 
 
 def resolve_pipelines(pipeline: Pipeline | str, plan: Plan) -> tuple[Pipeline, dict[str, Shipment]]:
@@ -164,7 +166,7 @@ def _disturb(shipments: Mapping[str, Shipment], chaos: Chaos | None) -> Mapping[
 
 def _work(dataset: Dataset, plan: Plan, shipments: Mapping[str, Shipment], run_key: str) -> Work:
     arms = {arm.name: arm for arm in plan.arms}
-    return Work(run_key, plan.seed, [prompt.blind() for prompt in dataset], arms, shipments)
+    return Work(run_key, plan.seed, dataset.prompts, arms, shipments)
 
 
 def open_executor(
@@ -246,7 +248,7 @@ def record_blocks(
     except ExecutionError as error:
         raise type(error)(f"{error}; continue with: quark-bench run --resume {path}") from error
     finally:
-        manifest.update(measured(manifest, state, count_trials(store.read_table(path, "records"), plan.planned)))
+        manifest.update(measured(manifest, state, count_trials(count_statuses(path), plan.planned)))
         store.write_manifest(path, manifest)
 
 
@@ -284,9 +286,8 @@ def _usage(block: Block, before: Consumption, after: Consumption) -> dict[str, A
     }
 
 
-def conclude(path: Path, manifest: Manifest, dataset: Dataset, scorers: Sequence[Scorer]) -> Run:
-    """Score the records, keep the measures, and check that no trial was lost. Raises ConservationError."""
-    _score(path, dataset, scorers)
+def conclude(path: Path, manifest: Manifest, dataset: Dataset) -> Run:
+    """Keep the measures of a run that is scored, and check that no trial was lost. Raises ConservationError."""
     run = Run(path, dataset)
     ended = manifest["conservation"]
     manifest["state"] = "failed" if ended["not_run"] else "complete"
@@ -303,11 +304,19 @@ def conclude(path: Path, manifest: Manifest, dataset: Dataset, scorers: Sequence
 
 
 def _score(
-    path: Path, dataset: Dataset, scorers: Sequence[Scorer], clock: Callable[[], float] = time.perf_counter
+    path: Path,
+    dataset: Dataset,
+    scorers: Sequence[Scorer],
+    chunks: Iterable[Chunk],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> None:
+    """Score the records part by part; the prompts of a part's records are those of its chunks."""
     if not scorers:
         return
-    records = store.read_table(path, "records")
-    trials = zip(records["arm"], records["repeat"], records["prompt_id"], records["answer"], strict=True)
-    answered = ((a, int(r), p, answer if isinstance(answer, str) else None) for a, r, p, answer in trials)
-    store.write_scores(path, score_records(answered, {prompt.id: prompt for prompt in dataset}, scorers, clock))
+    ranges = {(chunk.block.index, chunk.index): slice(chunk.start, chunk.stop) for chunk in chunks}
+    for records in read_parts(path, "records", ["block", "chunk", "arm", "repeat", "prompt_id", "answer"]):
+        here = dict.fromkeys(zip(records["block"], records["chunk"], strict=True))
+        prompts = {prompt.id: prompt for place in here for prompt in dataset.prompts[ranges[place]]}
+        trials = zip(records["arm"], records["repeat"], records["prompt_id"], records["answer"], strict=True)
+        answered = ((a, int(r), p, answer if isinstance(answer, str) else None) for a, r, p, answer in trials)
+        store.write_scores(path, score_records(answered, prompts, scorers, clock))

@@ -10,9 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from quark_bench import stats
-from quark_bench.measures import SCORE_PREFIX, Measure, score_or_zero
+from quark_bench.measures import Measure, score_or_zero
 from quark_bench.plan import BUILT_IN_ARMS
 from quark_bench.stats import Floats, Groups, Interval
+from quark_bench.trials import SCORE_PREFIX
 
 Ratio = Interval
 """How many times better, with its 95 % interval; `se` is on the log scale."""
@@ -20,8 +21,8 @@ Ratio = Interval
 MOST_NAMED = 20
 """Prompts named where answers differ; their count is complete."""
 
-_PAIRED = ("arm", "prompt_id", "repeat", "session", "block", "status", "answer", "latency_s")
-"""Columns of a record that a pair needs."""
+PAIRED = ("arm", "prompt_id", "repeat", "session", "block", "status", "answer", "start_s", "latency_s")
+"""Columns of a record that comparing needs, beside its scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +118,9 @@ def _attribution(branches: Ratio, in_flight: Ratio, total: Ratio) -> Attribution
 def _paired(records: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
     """One row per prompt and repeat of any of the arms; columns end in `_0`, `_1` ... by arm, NaN where missing."""
     if records.empty:
-        records = records.reindex(columns=_PAIRED)
+        records = records.reindex(columns=PAIRED)
     scores = [name for name in records if str(name).startswith(SCORE_PREFIX)]
-    columns = [*_PAIRED, *scores]
+    columns = [*PAIRED, *scores]
     sides = [
         records.loc[records["arm"] == arm, columns]
         .drop(columns="arm")
@@ -164,7 +165,7 @@ def _shared_blocks(records: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
     All arms of a repeat are cut alike, so their n-th blocks hold the same prompts and lie side by side in time.
     """
     if records.empty:
-        records = records.reindex(columns=("arm", "repeat", "block", "session", "start_s", "latency_s"))
+        records = records.reindex(columns=PAIRED)
     sides = [_blocks(records[records["arm"] == arm]).add_suffix(f"_{number}") for number, arm in enumerate(arms)]
     shared = pd.concat(sides, axis=1, join="inner")
     for number in range(1, len(arms)):

@@ -59,15 +59,42 @@ def calls_of(spans: pd.DataFrame, layout: Layout) -> Calls:
 
 @dataclass(frozen=True, slots=True)
 class UnderWay:
-    """How many calls of a group were under way at once; None where no call took any time.
+    """How many calls were under way at once, as sums over groups that add up.
 
-    `mean` is weighted by time, while at least one was; `shared_share` is the share of the calls' time during
-    which another one was under way too.
+    `busy_s` is the time during which any call of a group was under way, `call_s` the time of all calls, `shared_s` the
+    part of it during which another one was under way too.
     """
 
-    most: float | None
-    mean: float | None
-    shared_share: float | None
+    peak: int = 0
+    busy_s: float = 0.0
+    call_s: float = 0.0
+    shared_s: float = 0.0
+
+    def __add__(self, other: UnderWay) -> UnderWay:
+        return UnderWay(
+            max(self.peak, other.peak),
+            self.busy_s + other.busy_s,
+            self.call_s + other.call_s,
+            self.shared_s + other.shared_s,
+        )
+
+    @property
+    def most(self) -> float | None:
+        """None, as all here, where no call took any time."""
+        return float(self.peak) if self.call_s else None
+
+    @property
+    def mean(self) -> float | None:
+        """Weighted by time, while at least one was."""
+        return self.call_s / self.busy_s if self.call_s else None
+
+    @property
+    def shared_share(self) -> float | None:
+        """Of the calls' time, the share during which another one was under way too."""
+        return self.shared_s / self.call_s if self.call_s else None
+
+
+NOTHING = UnderWay()
 
 
 def under_way(group: Groups, start_s: Floats, end_s: Floats) -> UnderWay:
@@ -77,21 +104,51 @@ def under_way(group: Groups, start_s: Floats, end_s: Floats) -> UnderWay:
     """
     lasting = end_s > start_s
     if not lasting.any():
-        return UnderWay(None, None, None)
+        return NOTHING
     group, start_s, end_s = group[lasting], start_s[lasting], end_s[lasting]
     times_s = np.concatenate([end_s, start_s])
-    change = np.repeat(np.array([-1, 1]), len(group))
+    change = np.repeat(np.array([-1, 1], np.int64), len(group))
     # lexsort is stable and ends come first, so an end goes before a start of the same moment.
     order = np.lexsort((times_s, np.concatenate([group, group])))
     # All calls of a group end within it, so the sum is back at 0 between groups.
-    level = np.cumsum(change[order])[:-1]
-    lasted_s = np.where(level > 0, np.diff(times_s[order]), 0.0)
+    return _swept(times_s[order], np.cumsum(change[order]))
+
+
+def _swept(times_s: Floats, level: Groups) -> UnderWay:
+    """`level` calls were under way from each moment to the next."""
+    level = level[:-1]
+    lasted_s = np.where(level > 0, np.diff(times_s), 0.0)
     call_s = level * lasted_s
     return UnderWay(
-        most=float(level.max(initial=0)),
-        mean=float(call_s.sum() / lasted_s.sum()),
-        shared_share=float(call_s[level > 1].sum() / call_s.sum()),
+        int(level.max(initial=0)), float(lasted_s.sum()), float(call_s.sum()), float(call_s[level > 1].sum())
     )
+
+
+class Sweep:
+    """`under_way` for the calls of one group that come in portions: no more is held than may still overlap."""
+
+    def __init__(self) -> None:
+        self._times_s = np.zeros(0)
+        self._change = np.zeros(0, np.int64)
+        self._level = 0
+        self.found = NOTHING
+
+    def add(self, start_s: Floats, end_s: Floats, until_s: float) -> None:
+        """Take calls in and count up to `until_s`, before which no later call starts; infinity counts all."""
+        lasting = end_s > start_s
+        times_s = np.concatenate([self._times_s, end_s[lasting], start_s[lasting]])
+        change = np.concatenate([self._change, np.repeat(np.array([-1, 1], np.int64), int(lasting.sum()))])
+        order = np.lexsort((change, times_s))
+        times_s, change = times_s[order], change[order]
+        # What lies before `until_s` is settled; the last settled moment stays, to be counted from.
+        settled = int(np.searchsorted(times_s, until_s, side="left"))
+        if settled < 2:
+            self._times_s, self._change = times_s, change
+            return
+        level = self._level + np.cumsum(change[:settled])
+        self.found += _swept(times_s[:settled], level)
+        self._level = int(level[-2])
+        self._times_s, self._change = times_s[settled - 1 :], change[settled - 1 :]
 
 
 def _dense(frame: pd.DataFrame, by: Sequence[str]) -> Groups:
@@ -143,22 +200,7 @@ def on_critical_path(durations_s: Floats, layout: Layout) -> NDArray[np.bool_]:
     return on_path
 
 
-def critical_shares(durations_s: Floats, layout: Layout) -> Floats:
-    """Share of all records' critical-path time that was spent in each agent; they sum to 1 (0 without any time)."""
-    spent_s = (durations_s * on_critical_path(durations_s, layout)).sum(axis=0)
-    return shares(spent_s)
-
-
 def shares(parts: Floats) -> Floats:
     """Each part of the sum; zeros where the sum is zero."""
     total = parts.sum()
     return parts / total if total > 0 else np.zeros_like(parts)
-
-
-def criticality(spans: pd.DataFrame, layout: Layout) -> dict[str, float]:
-    """For each agent, the share of the records' critical-path time that was spent in it.
-
-    An agent near 0 could be slower without anyone waiting; one near 1 is what to speed up.
-    """
-    found = critical_shares(calls_of(spans, layout).durations_s, layout)
-    return {name: float(share) for (name, _), share in zip(layout, found, strict=True)}

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, overload
+from typing import Any, ClassVar, Protocol, overload, runtime_checkable
 
 from quark_bench.errors import DataError, UsageError
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str)
+"""Made once: `json.dumps` makes one a call, which takes longer than the encoding."""
 
 FIELDS = ("id", "text", "category", "reference", "contexts")
 """The fields of a prompt that a column of a file can be mapped to; all other columns become metadata."""
@@ -38,18 +41,40 @@ class Prompt:
 
     def content(self) -> str:
         """Canonical JSON of everything but the id; equal prompts have equal content."""
-        return json.dumps(
-            [self.text, self.category, self.reference, self.contexts, dict(self.metadata)],
-            sort_keys=True,
-            ensure_ascii=False,
-            default=str,
-        )
+        return _CANONICAL.encode([self.text, self.category, self.reference, self.contexts, dict(self.metadata)])
 
 
 class Reader(Protocol):
     """Reads a file into a Dataset; filled in by the package's door, because things do not import sources."""
 
     def __call__(self, path: str | Path, *, fields: Mapping[str, str] | None = None) -> Dataset: ...
+
+
+@runtime_checkable
+class FindsById(Protocol):
+    """Prompts that are not held in memory, and know a faster way to one of them than through all."""
+
+    def find(self, prompt_id: str) -> Prompt | None:
+        """The prompt of that id, None where there is none."""
+        ...
+
+
+class Digest:
+    """What is known of prompts once each was seen: a sha256 over ids and contents in their order, and whether any has
+    a reference."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.has_references = False
+
+    def add(self, prompt: Prompt, content: str) -> None:
+        """See the next prompt; `content` is `prompt.content()`."""
+        self._hash.update(f"{prompt.id}\0{content}\n".encode())
+        self.has_references = self.has_references or bool(prompt.reference)
+
+    @property
+    def content_hash(self) -> str:
+        return self._hash.hexdigest()
 
 
 class Dataset:
@@ -69,12 +94,7 @@ class Dataset:
         origin: Path | None = None,
         fields: Mapping[str, str] | None = None,
     ) -> None:
-        self.prompts = tuple(prompts)
-        self.name = name
-        self.origin = origin
-        self.fields = dict(fields or {})
-        if not self.prompts:
-            raise DataError(f"{name}: no prompts; give a file with at least one row")
+        self._hold(tuple(prompts), name, origin, fields)
         seen: dict[str, int] = {}
         for row, prompt in enumerate(self.prompts, 1):
             if prompt.id in seen:
@@ -83,6 +103,33 @@ class Dataset:
                     "make ids unique, or map another column with --field id=COLUMN"
                 )
             seen[prompt.id] = row
+
+    @classmethod
+    def of_unique(
+        cls,
+        prompts: Sequence[Prompt],
+        name: str,
+        *,
+        origin: Path | None = None,
+        fields: Mapping[str, str] | None = None,
+        digest: Digest | None = None,
+    ) -> Dataset:
+        """The same of prompts whose ids are known to be unique; they are kept as they are, in memory or not."""
+        dataset = cls.__new__(cls)
+        dataset._hold(prompts, name, origin, fields)
+        if digest is not None:
+            dataset.digest = digest
+        return dataset
+
+    def _hold(
+        self, prompts: Sequence[Prompt], name: str, origin: Path | None, fields: Mapping[str, str] | None
+    ) -> None:
+        self.prompts = prompts
+        self.name = name
+        self.origin = origin
+        self.fields = dict(fields or {})
+        if not self.prompts:
+            raise DataError(f"{name}: no prompts; give a file with at least one row")
 
     @classmethod
     def read(cls, path: str | Path, *, fields: Mapping[str, str] | None = None) -> Dataset:
@@ -110,30 +157,43 @@ class Dataset:
     def __getitem__(self, index: slice) -> Dataset: ...
     def __getitem__(self, index: int | slice) -> Prompt | Dataset:
         chosen = self.prompts[index]
-        return chosen if isinstance(chosen, Prompt) else self.of_these(chosen)
+        return chosen if isinstance(chosen, Prompt) else self._like(chosen)
+
+    def _like(self, prompts: Sequence[Prompt]) -> Dataset:
+        return Dataset.of_unique(prompts, self.name, origin=self.origin, fields=self.fields)
 
     def of_these(self, prompts: Iterable[Prompt]) -> Dataset:
         """Some of this data set's prompts, under its name and from its file."""
-        return Dataset(prompts, self.name, origin=self.origin, fields=self.fields)
+        return self._like(tuple(prompts))
+
+    def find(self, prompt_id: str) -> Prompt | None:
+        """The prompt of that id; None where there is none."""
+        return self.prompts.find(prompt_id) if isinstance(self.prompts, FindsById) else self._by_id.get(prompt_id)
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, Prompt]:
+        return {prompt.id: prompt for prompt in self.prompts}
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r}, {len(self)} prompts, {self.content_hash[:12]})"
 
     @cached_property
+    def digest(self) -> Digest:
+        """What is known of all prompts together."""
+        seen = Digest()
+        for prompt in self.prompts:
+            seen.add(prompt, prompt.content())
+        return seen
+
+    @property
     def content_hash(self) -> str:
         """sha256 over ids and contents in their order: what a resumed or compared run must share."""
-        digest = hashlib.sha256()
-        for prompt in self.prompts:
-            digest.update(prompt.id.encode())
-            digest.update(b"\0")
-            digest.update(prompt.content().encode())
-            digest.update(b"\n")
-        return digest.hexdigest()
+        return self.digest.content_hash
 
     @property
     def has_references(self) -> bool:
         """Whether any prompt can be scored."""
-        return any(prompt.reference for prompt in self.prompts)
+        return self.digest.has_references
 
     def limit(self, n: int) -> Dataset:
         """The first `n` prompts. Raises UsageError for n < 1."""
@@ -156,3 +216,22 @@ class Dataset:
             hint = f"categories here: {', '.join(known)}" if known else "no prompt here has a category"
             raise UsageError(f"{self.name}: no prompt is of category {category!r}; {hint}")
         return self.of_these(chosen)
+
+
+class PromptsById(Mapping[str, Prompt]):
+    """A data set's prompts by their ids; none is held for it."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, prompt_id: str) -> Prompt:
+        prompt = self._dataset.find(prompt_id)
+        if prompt is None:
+            raise KeyError(prompt_id)
+        return prompt
+
+    def __iter__(self) -> Iterator[str]:
+        return (prompt.id for prompt in self._dataset)
+
+    def __len__(self) -> int:
+        return len(self._dataset)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from quark_bench.execute import Executor, Setting
 from quark_bench.execute.decide import Calibration, choose_granularity, chunk_size, least_chunk
 from quark_bench.pipeline import Pipeline
-from quark_bench.plan import Arm, Block, Granularity, Plan, Strategy
+from quark_bench.plan import Arm, Block, Chunk, Granularity, Plan, Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,11 @@ class Layout:
             for arm, size in data["chunk_size"].items()
         }
         return cls(settings, choice, data["reason"])
+
+    def chunks(self, plan: Plan) -> Iterator[Chunk]:
+        """All chunks of a plan, in order."""
+        for block in plan.blocks:
+            yield from self.settings[block.arm].chunks(block)
 
     def as_data(self) -> dict[str, Any]:
         return {

@@ -7,15 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from quark_bench.agent import Agent, Constant
 from quark_bench.dataset import Dataset
+from quark_bench.parts import count_statuses
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import Plan
 from quark_bench.provenance import provenance, this_client
 from quark_bench.record import RecordStatus
-from quark_bench.store import FORMAT, read_manifest, read_table
+from quark_bench.store import FORMAT, read_manifest
 
 Manifest = dict[str, Any]
 
@@ -80,7 +79,7 @@ def first_manifest(
         "breakers": [],
         "provenance": provenance(),
         "client": this_client(),
-        "conservation": count_trials(pd.DataFrame({"status": []}), plan.planned),
+        "conservation": count_trials({}, plan.planned),
     }
 
 
@@ -98,8 +97,7 @@ def manifest_now(path: Path) -> Manifest:
     """
     manifest = read_manifest(path)
     if manifest["state"] == "running":
-        records = read_table(path, "records", ["status"])
-        manifest["conservation"] = count_trials(records, manifest["conservation"]["planned"])
+        manifest["conservation"] = count_trials(count_statuses(path), manifest["conservation"]["planned"])
     return manifest
 
 
@@ -115,9 +113,9 @@ def measured(manifest: Manifest, state: str, conservation: Mapping[str, int]) ->
     }
 
 
-def count_trials(records: pd.DataFrame, planned: int) -> dict[str, int]:
+def count_trials(by_status: Mapping[str, int], planned: int) -> dict[str, int]:
     """planned = ok + degraded + failed + not run."""
-    counts = {status.value: int((records["status"] == status).sum()) for status in RecordStatus}
+    counts = {status.value: int(by_status.get(status.value, 0)) for status in RecordStatus}
     return {"planned": planned, **counts, "not_run": planned - sum(counts.values())}
 
 

@@ -12,9 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from quark_bench import stats
-from quark_bench.critical_path import Calls, Layout, calls_of, critical_shares, earliest_ends, shares, under_way
-from quark_bench.record import ENGINE_FAULT, REFUSAL, Span
+from quark_bench.critical_path import Layout, shares
+from quark_bench.record import ENGINE_FAULT
+from quark_bench.span_sums import SpanSums, call_quantiles
 from quark_bench.stats import Floats, Groups, Interval
+from quark_bench.trials import SCORE_PREFIX, Trials, is_answered, numbers
 from quark_bench.units import BYTES, COUNT, DOLLARS, PER_SECOND, RATIO, SCORE, SECONDS, SHARE, TOKENS, Direction, Unit
 
 Intervals = dict[str, Interval]
@@ -55,11 +57,6 @@ _UNITS: dict[str, tuple[Unit, Direction]] = {
     "refused_calls": (COUNT, Direction.LOWER),
 }
 
-_SPAN_COLUMNS = ("session", "arm", "repeat", "block", "chunk", *Span._fields, "worker")
-
-SCORE_PREFIX = "score_"
-"""A column `score_<name>` of the records holds what the scorer of that name gave."""
-
 
 @dataclass(frozen=True, slots=True)
 class Measure:
@@ -81,29 +78,56 @@ def measure_names(scorers: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def measure_arm(
-    records: pd.DataFrame, spans: pd.DataFrame, layout: Layout, in_flight: int, usage: Sequence[Mapping[str, Any]]
+    trials: Trials, arm: str, sums: SpanSums, in_flight: int, usage: Sequence[Mapping[str, Any]]
 ) -> dict[str, Measure]:
-    """All measures of one arm, from its records (with `score_<name>` columns) and spans.
+    """All measures of one arm, from its records and what its spans add up to.
 
-    `usage` has rows of `block, arm, cpu_s, peak_memory_bytes`; rows and spans of other arms are passed over. Means
+    `usage` has rows of `block, arm, cpu_s, peak_memory_bytes`; rows of other arms are passed over. Means
     and medians of ratios are over answered records (ok and degraded); percentiles count a failure as slower than
     everything. Records of one prompt count as one observation in intervals. Totals have no interval.
     """
-    scorers = [str(name).removeprefix(SCORE_PREFIX) for name in records if str(name).startswith(SCORE_PREFIX)]
-    if records.empty:
-        return {name: _measure(name, Interval(None, None, None, 0, "no records")) for name in measure_names(scorers)}
-    spans = _spans_of(records, spans)
-    calls = calls_of(spans, layout)
+    names = measure_names(trials.scorers)
+    status = trials.records(["status"], arm)
+    if status.empty:
+        return {name: _measure(name, Interval(None, None, None, 0, "no records")) for name in names}
+    records = _Records(trials, arm, is_answered(status), _prompts(trials, arm))
     found = {
         **_times(records),
         **_efficiency(records),
         **_rates(records, in_flight),
-        **_concurrency(spans, calls, layout),
+        **_concurrency(sums),
         **_price(records, usage),
-        **_outcomes(records, spans),
-        **_scores(records, scorers),
+        **_outcomes(records, sums),
+        **_scores(records),
     }
-    return {name: _measure(name, found[name]) for name in measure_names(scorers)}
+    return {name: _measure(name, found[name]) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """An arm's records, a few columns at a time: of a million, one column takes 8 MB.
+
+    `prompts` numbers each record's prompt: repeats of one prompt are not independent.
+    """
+
+    trials: Trials
+    arm: str
+    answered: NDArray[np.bool_]
+    prompts: Groups
+
+    def columns(self, *names: str) -> pd.DataFrame:
+        return self.trials.records(names, self.arm)
+
+    def numbers(self, name: str) -> Floats:
+        return numbers(self.columns(name), name)
+
+    @property
+    def failed(self) -> int:
+        return int((~self.answered).sum())
+
+
+def _prompts(trials: Trials, arm: str) -> Groups:
+    return pd.factorize(trials.records(["prompt_id"], arm)["prompt_id"])[0].astype(np.int64)
 
 
 def unit_of(name: str) -> Unit:
@@ -119,51 +143,51 @@ def _measure(name: str, found: Interval) -> Measure:
     return Measure(name, found.value, unit, direction, low, high, found.note)
 
 
-def _times(records: pd.DataFrame) -> Intervals:
-    answered, prompts = _answered(records), _prompts(records)
-    failed = int((~answered).sum())
+def _times(records: _Records) -> Intervals:
+    answered, prompts = records.answered, records.prompts
     found: Intervals = {}
     for name in ("latency_s", "answer_s", "service_s", "work_s", "critical_path_s"):
-        given = _numbers(records, name)
+        given = records.numbers(name)
         counted = answered & np.isfinite(given)
         mean = stats.mean_interval(given[counted], groups=prompts[counted])
-        found[f"mean_{name}"] = mean.noted(f"without {failed} failed") if failed else mean
+        found[f"mean_{name}"] = mean.noted(f"without {records.failed} failed") if records.failed else mean
     for column, percents in (("latency_s", (50, 90, 95, 99)), ("critical_path_s", (50,))):
-        slowest_last = np.where(answered, _numbers(records, column), np.inf)
+        slowest_last = np.where(answered, records.numbers(column), np.inf)
         for percent in percents:
             found[f"p{percent}_{column}"] = stats.quantile_interval(slowest_last, percent / 100, groups=prompts)
     return found
 
 
-def _efficiency(records: pd.DataFrame) -> Intervals:
+def _efficiency(records: _Records) -> Intervals:
     """Medians over answered records of what the DAG allows and what became of it."""
-    prompts = _prompts(records)
-    latency_s, work_s, critical_s = (_numbers(records, name) for name in ("latency_s", "work_s", "critical_path_s"))
-    timed = _answered(records) & (latency_s > 0) & (critical_s > 0)
+    latency_s, critical_s = records.numbers("latency_s"), records.numbers("critical_path_s")
+    timed = records.answered & (latency_s > 0) & (critical_s > 0)
+    latency_s, critical_s = latency_s[timed], critical_s[timed]
 
     def median(values: Floats) -> Interval:
-        return stats.quantile_interval(values, 0.5, groups=prompts[timed])
+        return stats.quantile_interval(values, 0.5, groups=records.prompts[timed])
 
     return {
-        "speed_up_bound": median(work_s[timed] / critical_s[timed]),
-        "parallel_efficiency": median(critical_s[timed] / latency_s[timed]),
-        "orchestration_overhead_s": median(latency_s[timed] - critical_s[timed]),
+        "speed_up_bound": median(records.numbers("work_s")[timed] / critical_s),
+        "parallel_efficiency": median(critical_s / latency_s),
+        "orchestration_overhead_s": median(latency_s - critical_s),
     }
 
 
-def _rates(records: pd.DataFrame, in_flight: int) -> Intervals:
+def _rates(records: _Records, in_flight: int) -> Intervals:
     """Completions a second, failed ones too as the note says, and the answered ones among them in the same windows."""
-    start_s = _numbers(records, "start_s")
-    ended = records[["session", "block"]].assign(
-        start_s=start_s, end_s=start_s + _numbers(records, "latency_s"), answered=_answered(records)
-    )
-    by_block = [block for _, block in ended.dropna().groupby(["session", "block"])]
-    blocks_s = [block["end_s"].to_numpy() - block["start_s"].min() for block in by_block]
-    answered = [block["answered"].to_numpy() for block in by_block]
+    timed = records.columns("session", "block", "start_s", "latency_s")
+    start_s = numbers(timed, "start_s")
+    end_s = start_s + numbers(timed, "latency_s")
+    known = np.flatnonzero(np.isfinite(end_s))
+    by_block = [known[rows] for rows in timed.iloc[known].groupby(["session", "block"]).indices.values()]
+    blocks_s = [end_s[rows] - start_s[rows].min() for rows in by_block]
+    answered = [records.answered[rows] for rows in by_block]
     throughput = _of_blocks(stats.batch_means(blocks_s, in_flight))
-    failed = int((~_answered(records)).sum())
     return {
-        "throughput_per_s": throughput.noted(f"{failed} failed among the completions") if failed else throughput,
+        "throughput_per_s": throughput.noted(f"{records.failed} failed among the completions")
+        if records.failed
+        else throughput,
         "goodput_per_s": _of_blocks(stats.batch_means(blocks_s, in_flight, answered)),
     }
 
@@ -173,31 +197,24 @@ def _of_blocks(found: Interval) -> Interval:
     return replace(found, note=re.sub(r"(\d+) needed$", r"\1 blocks needed, add --repeats", found.note))
 
 
-def _concurrency(spans: pd.DataFrame, calls: Calls, layout: Layout) -> Intervals:
-    within = under_way(calls.record, calls.start_s, calls.end_s)
-    durations_s = calls.durations_s
-    ends_s = earliest_ends(durations_s, layout)
-    record = np.repeat(np.arange(calls.records), calls.agents)
-    ideal = under_way(record, (ends_s - durations_s).ravel(), ends_s.ravel())
-    blocks = spans.iloc[calls.row].groupby(["session", "block"], sort=False).ngroup()
-    across = under_way(blocks.to_numpy().astype(np.int64), calls.start_s, calls.end_s)
+def _concurrency(sums: SpanSums) -> Intervals:
     return {
-        "concurrent_agents": _number(within.most),
-        "concurrent_agents_mean": _number(within.mean),
-        "agents_under_way_mean": _number(across.mean),
-        "agents_under_way_max": _number(across.most),
-        "parallel_rate": _number(within.shared_share),
-        "ideal_parallel_rate": _number(ideal.shared_share),
+        "concurrent_agents": _number(sums.within.most),
+        "concurrent_agents_mean": _number(sums.within.mean),
+        "agents_under_way_mean": _number(sums.across.mean),
+        "agents_under_way_max": _number(sums.across.most),
+        "parallel_rate": _number(sums.within.shared_share),
+        "ideal_parallel_rate": _number(sums.ideal.shared_share),
     }
 
 
-def _price(records: pd.DataFrame, usage: Sequence[Mapping[str, Any]]) -> Intervals:
+def _price(records: _Records, usage: Sequence[Mapping[str, Any]]) -> Intervals:
     """CPU seconds a prompt, blocks being the observations, and the most memory of any block."""
     used = pd.DataFrame(list(usage), columns=["block", "arm", "cpu_s", "peak_memory_bytes"])
-    used = used[used["arm"].isin(records["arm"].unique())]
+    used = used[used["arm"] == records.arm]
     cpu_s, memory = (used[name].to_numpy(np.float64, na_value=np.nan) for name in ("cpu_s", "peak_memory_bytes"))
     by_block = pd.Series(cpu_s, index=used["block"]).dropna().groupby(level=0).sum()
-    prompts = records.groupby("block").size().reindex(by_block.index).dropna()
+    prompts = records.columns("block")["block"].value_counts().reindex(by_block.index).dropna()
     spent = _of_blocks(stats.ratio_of_totals(by_block[prompts.index], prompts, fewest=stats.FEWEST_WINDOWS))
     known = memory[np.isfinite(memory)]
     missing = Interval(None, None, None, 0, "not measured")
@@ -207,48 +224,48 @@ def _price(records: pd.DataFrame, usage: Sequence[Mapping[str, Any]]) -> Interva
     }
 
 
-def _outcomes(records: pd.DataFrame, spans: pd.DataFrame) -> Intervals:
-    prompts = len(np.unique(_prompts(records)))
+def _outcomes(records: _Records, sums: SpanSums) -> Intervals:
+    prompts = len(np.unique(records.prompts))
+    told = records.columns("status", "error")
+    sequential = told["error"].astype("string").str.startswith(f"{ENGINE_FAULT}:").fillna(False)
 
     def share(status: str) -> Interval:
-        return stats.wilson(float((records["status"] == status).mean()) * prompts, prompts)
+        return stats.wilson(float((told["status"] == status).mean()) * prompts, prompts)
 
     def total(name: str) -> Interval:
-        return _number(float(np.nansum(_numbers(records, name))))
+        return _number(float(np.nansum(records.numbers(name))))
 
-    refused = _tells(spans["error"], REFUSAL)
-    again = ((spans["attempt"] > 1) & ~spans["status"].isin(("skipped", "fallback")) & ~refused).sum()
     return {
         "failed_share": share("failed"),
         "degraded_share": share("degraded"),
-        "degraded_records": _number(float((records["status"] == "degraded").sum())),
-        "sequential_records": _number(float(_tells(records["error"], ENGINE_FAULT).sum())),
+        "degraded_records": _number(float((told["status"] == "degraded").sum())),
+        "sequential_records": _number(float(sequential.sum())),
         "tokens_in": total("tokens_in"),
         "tokens_out": total("tokens_out"),
         "cost_usd": total("cost_usd"),
-        "retries": _number(float(again)),
+        "retries": _number(float(sums.again)),
         "fallbacks": total("fallbacks"),
-        "refused_calls": _number(float(refused.sum())),
+        "refused_calls": _number(float(sums.refused)),
     }
 
 
-def _scores(records: pd.DataFrame, scorers: Sequence[str]) -> Intervals:
-    answered, prompts = _answered(records), _prompts(records)
+def _scores(records: _Records) -> Intervals:
     found: Intervals = {}
-    for name in scorers:
-        for end, given in (("", score_or_zero(records, name)), ("_answered", _numbers(records, SCORE_PREFIX + name))):
-            counted = np.isfinite(given) & (answered | (end == ""))
-            found[f"{SCORE_PREFIX}{name}{end}"] = stats.mean_interval(given[counted], groups=prompts[counted])
+    for name in records.trials.scorers:
+        scored = records.columns("status", SCORE_PREFIX + name)
+        for end, given in (("", score_or_zero(scored, name)), ("_answered", numbers(scored, SCORE_PREFIX + name))):
+            counted = np.isfinite(given) & (records.answered | (end == ""))
+            found[f"{SCORE_PREFIX}{name}{end}"] = stats.mean_interval(given[counted], groups=records.prompts[counted])
     return found
 
 
 def score_or_zero(records: pd.DataFrame, scorer: str) -> Floats:
     """The scores by that scorer, 0 for a failed record and NaN for an answered one that was not scored."""
-    return np.where(_answered(records), _numbers(records, SCORE_PREFIX + scorer), 0.0)
+    return np.where(is_answered(records), numbers(records, SCORE_PREFIX + scorer), 0.0)
 
 
-def agent_table(records: pd.DataFrame, spans: pd.DataFrame, layout: Layout) -> pd.DataFrame:
-    """One row per agent of the records' arm, in the layout's order; the index is the agent's name.
+def agent_table(trials: Trials, arm: str, sums: SpanSums, layout: Layout) -> pd.DataFrame:
+    """One row per agent of an arm, in the layout's order; the index is the agent's name.
 
     `calls, failed, fallback, skipped` count calls, whatever their attempts, `fallback` those that a fallback
     answered; `mean_s, p50_s, p95_s` are over calls, attempts
@@ -256,71 +273,27 @@ def agent_table(records: pd.DataFrame, spans: pd.DataFrame, layout: Layout) -> p
     the records' critical paths; `tokens_in, tokens_out` are sums; `simulated_share` is the part of the agent's
     work that was a simulated latency. NaN where there is nothing to say.
     """
-    spans = _spans_of(records, spans)
-    calls = calls_of(spans, layout)
-    names = pd.Index([name for name, _ in layout], name="agent")
-    by_agent = _per_call(spans, calls).groupby("agent")
-    work_s = calls.durations_s.sum(axis=0)
-    simulated_s = by_agent["simulated_s"].sum().reindex(range(len(names))).to_numpy()
-    skipped = spans.loc[spans["status"] == "skipped", "agent"].value_counts()
+    of = sums.by_agent
+    quantiles_s = call_quantiles(trials, arm, layout, of["calls"], (0.50, 0.95))
+    counts = {name: of[name].astype(np.int64) for name in ("calls", "failed", "fallback", "skipped")}
     columns = {
-        "calls": by_agent.size(),
-        "failed": by_agent["failed"].sum(),
-        "fallback": by_agent["fallback"].sum(),
-        "skipped": pd.Series(skipped.reindex(names).to_numpy()),
-        "mean_s": by_agent["s"].mean(),
-        "p50_s": by_agent["s"].quantile(0.50),
-        "p95_s": by_agent["s"].quantile(0.95),
-        "queue_s": by_agent["queue_s"].mean(),
-        "work_share": pd.Series(shares(work_s)),
-        "critical_path_share": pd.Series(critical_shares(calls.durations_s, layout)),
-        "tokens_in": by_agent["tokens_in"].sum(),
-        "tokens_out": by_agent["tokens_out"].sum(),
-        "simulated_share": pd.Series(np.where(work_s > 0, simulated_s, np.nan) / np.where(work_s > 0, work_s, 1.0)),
+        **counts,
+        "mean_s": _quotient(of["work_s"], of["calls"]),
+        "p50_s": quantiles_s[:, 0],
+        "p95_s": quantiles_s[:, 1],
+        "queue_s": _quotient(of["queue_s"], of["calls"]),
+        "work_share": shares(of["work_s"]),
+        "critical_path_share": shares(of["critical_s"]),
+        "tokens_in": of["tokens_in"].astype(np.int64),
+        "tokens_out": of["tokens_out"].astype(np.int64),
+        "simulated_share": _quotient(of["simulated_s"], of["work_s"]),
     }
-    table = pd.DataFrame(columns, index=pd.RangeIndex(len(names))).set_axis(names)
-    counts = ["calls", "failed", "fallback", "skipped", "tokens_in", "tokens_out"]
-    return table.fillna(dict.fromkeys(counts, 0)).astype(dict.fromkeys(counts, np.int64))
+    return pd.DataFrame(columns, index=pd.Index([name for name, _ in layout], name="agent"))
 
 
-def _per_call(spans: pd.DataFrame, calls: Calls) -> pd.DataFrame:
-    """One row per call: its agent's number, the sums over its attempts, whether all of them failed or one was its
-    fallback's."""
-    taken = spans.iloc[calls.row]
-    attempts = pd.DataFrame(
-        {name: _numbers(taken, name) for name in ("queue_s", "tokens_in", "tokens_out", "simulated_s")}
-    )
-    attempts["agent"] = calls.agent
-    attempts["s"] = calls.end_s - calls.start_s
-    attempts["failed"] = (taken["status"] == "failed").to_numpy(bool)
-    attempts["fallback"] = (taken["status"] == "fallback").to_numpy(bool)
-    how = dict.fromkeys(attempts, "sum") | {"agent": "first", "failed": "all", "fallback": "any"}
-    return attempts.groupby(calls.record * calls.agents + calls.agent).agg(how)
-
-
-def _spans_of(records: pd.DataFrame, spans: pd.DataFrame) -> pd.DataFrame:
-    """The spans of the records' arms; an empty table gets the columns that it may lack."""
-    known = spans.reindex(columns=_SPAN_COLUMNS) if spans.empty else spans
-    return known[:0] if records.empty else known[known["arm"].isin(records["arm"].unique())]
-
-
-def _tells(errors: pd.Series, kind: str) -> pd.Series:
-    """Which errors are of that kind; a missing one is not."""
-    return errors.astype("string").str.startswith(f"{kind}:").fillna(False).astype(bool)
-
-
-def _answered(records: pd.DataFrame) -> NDArray[np.bool_]:
-    return (records["status"] != "failed").to_numpy(bool)
-
-
-def _prompts(records: pd.DataFrame) -> Groups:
-    """The number of each record's prompt: repeats of one prompt are not independent."""
-    return pd.factorize(records["prompt_id"])[0].astype(np.int64)
-
-
-def _numbers(frame: pd.DataFrame, name: str) -> Floats:
-    """A column as floats, NaN where nothing stands."""
-    return frame[name].to_numpy(np.float64, na_value=np.nan)
+def _quotient(above: Floats, below: Floats) -> Floats:
+    """NaN where there is nothing to divide by."""
+    return np.where(below > 0, above, np.nan) / np.where(below > 0, below, 1.0)
 
 
 def _number(value: float | None) -> Interval:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from quark_bench import store
-from quark_bench.compare import Attribution, Comparison, attribute, compare_arms
+from quark_bench.compare import PAIRED, Attribution, Comparison, attribute, compare_arms
 from quark_bench.critical_path import Layout
-from quark_bench.dataset import Dataset, Prompt
+from quark_bench.dataset import Dataset, Prompt, PromptsById
 from quark_bench.errors import QuarkBenchError, RunNotFoundError, UsageError
 from quark_bench.manifest import manifest_now
 from quark_bench.measures import Measure, agent_table, measure_arm
+from quark_bench.parts import read_table
 from quark_bench.plan import BUILT_IN_ARMS
 from quark_bench.report.findings import Findings
 from quark_bench.slo import DEFAULT_SLOS, SloResult, check, parse_slo
 from quark_bench.sources import read_bounded
+from quark_bench.span_sums import SpanSums, sum_spans
+from quark_bench.stored_trials import StoredTrials
+from quark_bench.trials import SCORE_PREFIX
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -64,30 +68,28 @@ class Run:
     @cached_property
     def records(self) -> pd.DataFrame:
         """One row per trial, with a column `score_<name>` for every scorer that judged it."""
-        records = store.read_table(self.path, "records")
-        scores = store.read_table(self.path, "scores")
-        if scores.empty:
-            return records
-        trial = ["arm", "repeat", "prompt_id"]
-        wide = scores.pivot_table(index=trial, columns="scorer", values="value", aggfunc="last")
-        wide = wide[[name for name in self.manifest["scorers"] if name in wide]].add_prefix("score_")
-        return records.merge(wide.reset_index(), on=trial, how="left")
+        return self.trials.with_scores(read_table(self.path, "records"))
 
     @cached_property
     def spans(self) -> pd.DataFrame:
         """One row per attempt of an agent's call."""
-        return store.read_table(self.path, "spans")
+        return read_table(self.path, "spans")
+
+    @cached_property
+    def trials(self) -> StoredTrials:
+        """The same rows for what need not have all of them at once."""
+        return StoredTrials(self.path, self.manifest["scorers"])
+
+    @cached_property
+    def _span_sums(self) -> Mapping[str, SpanSums]:
+        return {arm: sum_spans(self.trials, arm, self.layout) for arm in self.arms}
 
     @cached_property
     def measures(self) -> Mapping[str, Mapping[str, Measure]]:
         """All measures by arm."""
         return {
             arm["name"]: measure_arm(
-                self.records[self.records["arm"] == arm["name"]],
-                self.spans[self.spans["arm"] == arm["name"]],
-                self.layout,
-                arm["in_flight"],
-                self.manifest["usage"],
+                self.trials, arm["name"], self._span_sums[arm["name"]], arm["in_flight"], self.manifest["usage"]
             )
             for arm in self.manifest["arms"]
         }
@@ -100,7 +102,12 @@ class Run:
         for arm in (a, b):
             if arm not in self.arms:
                 raise UsageError(f"run {self.path.name} has no arm {arm!r}; its arms: {', '.join(self.arms)}")
-        return shown(compare_arms(self.records, a, b, self.measures[a], self.measures[b]))
+        return shown(compare_arms(self._paired_columns, a, b, self.measures[a], self.measures[b]))
+
+    @cached_property
+    def _paired_columns(self) -> pd.DataFrame:
+        """What comparing needs of the records of all arms."""
+        return self.trials.records([*PAIRED, *(f"{SCORE_PREFIX}{name}" for name in self.trials.scorers)])
 
     @cached_property
     def slos(self) -> Sequence[SloResult]:
@@ -117,12 +124,17 @@ class Run:
         about = self.manifest["dataset"]
         try:
             dataset = self._dataset or read_bounded(about["path"] or "", about["fields"], LARGEST_DATASET)
-            wanted = set(self.records["prompt_id"])
-            candidates = (dataset, dataset[: about["prompts"]], dataset.of_these(p for p in dataset if p.id in wanted))
-            same = next((each for each in candidates if each.content_hash == about["hash"]), ())
+            same = next((each for each in self._candidates(dataset) if each.content_hash == about["hash"]), None)
         except QuarkBenchError:
             return {}
-        return {prompt.id: prompt for prompt in same}
+        return {} if same is None else PromptsById(same)
+
+    def _candidates(self, dataset: Dataset) -> Iterator[Dataset]:
+        """The data set, and the parts of it that the run may have been made of."""
+        yield dataset
+        yield dataset[: self.manifest["dataset"]["prompts"]]
+        wanted = set(self.trials.records(["prompt_id"])["prompt_id"])
+        yield dataset.of_these(prompt for prompt in dataset if prompt.id in wanted)
 
     @cached_property
     def findings(self) -> Findings:
@@ -131,24 +143,18 @@ class Run:
         throughput, latency = self._attributions()
         return Findings(
             manifest=self.manifest,
-            records=self.records,
-            spans=self.spans,
+            trials=self.trials,
             measures=self.measures,
             comparisons=[self.compare(a, b) for a, b in pairs],
             attribution=throughput,
             latency_attribution=latency,
             slos=self.slos,
-            agents={
-                arm: agent_table(
-                    self.records[self.records["arm"] == arm], self.spans[self.spans["arm"] == arm], self.layout
-                )
-                for arm in self.arms
-            },
+            agents={arm: agent_table(self.trials, arm, self._span_sums[arm], self.layout) for arm in self.arms},
             prompts=self.prompts,
         )
 
     def _attributions(self) -> tuple[Attribution | None, Attribution | None]:
-        return attribute(self.records) if set(BUILT_IN_ARMS) <= set(self.arms) else (None, None)
+        return attribute(self._paired_columns) if set(BUILT_IN_ARMS) <= set(self.arms) else (None, None)
 
     def report(self) -> Path:
         """Write the report as one HTML file into the run's directory; its path."""

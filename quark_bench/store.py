@@ -1,7 +1,7 @@
 """Store: a run's directory. Appended to by one writer, readable by anyone at any moment.
 
-Parts are Parquet files, written under a temporary name and renamed; what is there is whole. Reading executes
-nothing: no pickle is ever stored, and no file is opened that is not an ordinary one inside the directory.
+Reading executes nothing: no pickle is ever stored, and no file is opened that is not an ordinary one inside the
+directory.
 
 Formats of the directory:
     1   first one
@@ -13,7 +13,6 @@ import contextlib
 import json
 import os
 import re
-import stat
 import threading
 import time
 from collections import Counter
@@ -23,13 +22,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
-import pyarrow.parquet as pq
 
 from quark_bench.errors import ExecutionError, RunNotFoundError, UsageError, describe
+from quark_bench.parts import (
+    PLACE_FIELDS,
+    RECORDS,
+    SCHEMAS,
+    SCORES,
+    SPANS,
+    list_parts,
+    next_number,
+    own_file,
+    read_table,
+    replace_file,
+    write_part,
+)
 from quark_bench.record import CLOCKS, Batch, Columns
 from quark_bench.redact import redact_data, redact_known
 from quark_bench.shape import check_manifest
@@ -41,83 +50,6 @@ LARGEST_MANIFEST = 64_000_000
 WRITE_EVERY_S = 1.0
 TOLD = frozenset({"answer", "error"})
 """Columns that agents fill with what they like."""
-
-_PLACE = [
-    ("session", pa.int16()),
-    ("arm", pa.string()),
-    ("repeat", pa.int32()),
-    ("block", pa.int32()),
-    ("chunk", pa.int32()),
-]
-RECORDS = pa.schema(
-    [
-        *_PLACE,
-        ("prompt_id", pa.string()),
-        ("category", pa.string()),
-        ("status", pa.string()),
-        ("answer", pa.string()),
-        ("error", pa.string()),
-        ("error_agent", pa.string()),
-        ("due_s", pa.float64()),
-        ("start_s", pa.float64()),
-        ("latency_s", pa.float64()),
-        ("answer_s", pa.float64()),
-        ("service_s", pa.float64()),
-        ("work_s", pa.float64()),
-        ("critical_path_s", pa.float64()),
-        ("simulated_s", pa.float64()),
-        ("attempts", pa.int32()),
-        ("fallbacks", pa.int32()),
-        ("executions", pa.int32()),
-        ("tokens_in", pa.int64()),
-        ("tokens_out", pa.int64()),
-        ("cost_usd", pa.float64()),
-        ("worker", pa.string()),
-    ]
-)
-SPANS = pa.schema(
-    [
-        *_PLACE,
-        ("prompt_id", pa.string()),
-        ("agent", pa.string()),
-        ("attempt", pa.int32()),
-        ("status", pa.string()),
-        ("start_s", pa.float64()),
-        ("end_s", pa.float64()),
-        ("queue_s", pa.float64()),
-        ("error", pa.string()),
-        ("worker", pa.string()),
-        ("tokens_in", pa.int64()),
-        ("tokens_out", pa.int64()),
-        ("first_token_s", pa.float64()),
-        ("simulated_s", pa.float64()),
-    ]
-)
-SCORES = pa.schema(
-    [
-        ("arm", pa.string()),
-        ("repeat", pa.int32()),
-        ("prompt_id", pa.string()),
-        ("scorer", pa.string()),
-        ("value", pa.float64()),
-        ("explanation", pa.string()),
-        ("scored_s", pa.float64()),
-        ("cost_usd", pa.float64()),
-    ]
-)
-SCHEMAS = {"records": RECORDS, "spans": SPANS, "scores": SCORES}
-FILLED = (
-    *(name for name, _ in _PLACE),
-    "prompt_id",
-    "status",
-    "start_s",
-    "end_s",
-    "latency_s",
-    "attempt",
-    "agent",
-    "scorer",
-)
-"""Columns in which every row has something, in the tables that have them."""
 
 
 def new_run(out: str | Path, name: str) -> Path:
@@ -177,7 +109,7 @@ def list_runs(out: str | Path) -> list[Path]:
 def read_manifest(path: Path) -> dict[str, Any]:
     """A run's manifest. Raises RunNotFoundError for one that is damaged, of an unknown format, or no such thing."""
     try:
-        manifest = json.loads(_own(path / MANIFEST, LARGEST_MANIFEST).read_text("utf-8"))
+        manifest = json.loads(own_file(path / MANIFEST, LARGEST_MANIFEST).read_text("utf-8"))
         version = manifest["format"]
         json.dumps(manifest, ensure_ascii=False).encode()  # half a surrogate pair could not be written again
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -197,19 +129,6 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _own(file: Path, most_bytes: int | None = None) -> Path:
-    """The file, if it is an ordinary one: a link may lead anywhere, and a pipe or a device is never read to its end.
-
-    Raises OSError.
-    """
-    about = file.lstat()
-    if not stat.S_ISREG(about.st_mode):
-        raise OSError("it is no ordinary file")
-    if most_bytes is not None and about.st_size > most_bytes:
-        raise OSError(f"it has {about.st_size:,} bytes, and no run needs more than {most_bytes:,}")
-    return file
-
-
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     """Replace the manifest as a whole; no secret stands in it."""
     text = json.dumps(redact_data(manifest), indent=1, ensure_ascii=False)
@@ -218,32 +137,14 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a text file as a whole: readers see the old one or the new one."""
-    _replace(path, lambda place: place.write_text(text, "utf-8", "replace"))
-
-
-def read_table(path: Path, kind: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """All rows of `records`, `spans` or `scores`; an empty frame with the right columns where there are none.
-
-    `columns` None means all. Raises RunNotFoundError for a part that is damaged or lacks what every row has.
-    """
-    schema = SCHEMAS[kind]
-    chosen = schema.names if columns is None else list(columns)
-    try:
-        parts = [str(_own(part)) for part in sorted((path / kind).glob("part-*.parquet"))]
-        table = pads.dataset(parts, schema=schema).to_table(chosen) if parts else schema.empty_table().select(chosen)
-    except (OSError, pa.ArrowException) as error:
-        raise RunNotFoundError(f"{path / kind} cannot be read: {describe(error, 300)}") from error
-    if lacking := [name for name in FILLED if name in table.column_names and table[name].null_count]:
-        raise RunNotFoundError(f"{path / kind} cannot be read: rows without {lacking[0]}; a part of it is damaged")
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
+    replace_file(path, lambda place: place.write_text(text, "utf-8", "replace"))
 
 
 def write_scores(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     """Write score rows, each in the order of the SCORES schema, as one part."""
     columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(SCORES)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SCORES, strict=True)]
-    _write_part(path / "scores", pa.Table.from_arrays(arrays, schema=SCORES), _next_number(path / "scores"))
+    write_part(path / "scores", pa.Table.from_arrays(arrays, schema=SCORES), next_number(path / "scores"))
 
 
 class RunWriter:
@@ -263,8 +164,8 @@ class RunWriter:
         self._closed = threading.Event()
         self._keeper = threading.Thread(target=self._keep_writing, name="quark-bench-writer", daemon=True)
         _drop_unpaired(path)
-        self._number = max(_next_number(path / kind) for kind in self._held)
-        written = read_table(path, "records")
+        self._number = max(next_number(path / kind) for kind in self._held)
+        written = read_table(path, "records", ["arm", "block", "chunk"])
         self.finished_trials = dict(Counter(written["arm"]))
         self._finished = set(zip(written["block"], written["chunk"], strict=True))
 
@@ -309,7 +210,7 @@ class RunWriter:
         with self._writing:
             if self._held["records"]:
                 for kind in ("spans", "records"):
-                    _write_part(self.path / kind, pa.concat_tables(self._held[kind]), self._number)
+                    write_part(self.path / kind, pa.concat_tables(self._held[kind]), self._number)
                 self._number += 1
                 self._held = {"records": [], "spans": []}
             self._written_s = time.monotonic()
@@ -318,7 +219,7 @@ class RunWriter:
 def _table(schema: pa.Schema, rows: Columns, place: tuple[int, str, int, int, int], shift_s: float) -> pa.Table:
     """Rows with the columns that are equal in all of them, clocks shifted."""
     length = len(rows["prompt_id"])
-    constant = dict(zip((name for name, _ in _PLACE), place, strict=True))
+    constant = dict(zip((name for name, _ in PLACE_FIELDS), place, strict=True))
     arrays = []
     for field in schema:
         if field.name in constant:
@@ -339,31 +240,11 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return pa.array(whole, kind)
 
 
-def _write_part(folder: Path, table: pa.Table, number: int) -> None:
-    _replace(folder / f"part-{number:06d}.parquet", lambda place: pq.write_table(table, place, compression="zstd"))
-
-
 def _drop_unpaired(path: Path) -> None:
     """Remove what a killed writer left: files under a hidden name, and spans whose records were not written."""
     for kind in ("records", "spans"):
         for hidden in (path / kind).glob(".part-*"):
             hidden.unlink(missing_ok=True)
-    for part in (path / "spans").glob("part-*.parquet"):
+    for part in list_parts(path, "spans"):
         if not (path / "records" / part.name).exists():
             part.unlink()
-
-
-def _next_number(folder: Path) -> int:
-    return max((int(part.stem.split("-")[1]) for part in folder.glob("part-*.parquet")), default=-1) + 1
-
-
-def _replace(target: Path, write: Any) -> None:
-    """Write a file under a hidden name and rename it: readers see all of it or none."""
-    fresh = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        fresh.unlink(missing_ok=True)  # a link of that name would be followed
-        write(fresh)
-        fresh.replace(target)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise ExecutionError(f"{target} cannot be written: {error.strerror}; check the disk's space") from error

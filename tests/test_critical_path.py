@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quark_bench import schedule
-from quark_bench.critical_path import calls_of, criticality, earliest_ends, on_critical_path, positions, under_way
+from quark_bench.critical_path import Sweep, calls_of, earliest_ends, on_critical_path, positions, under_way
 
 DIAMOND = (("ask", ()), ("left", ("ask",)), ("right", ("ask",)), ("join", ("left", "right")))
 
@@ -36,7 +38,7 @@ def test_the_duration_of_a_call_is_the_sum_of_its_attempts() -> None:
 
 
 def test_criticality_is_the_share_of_the_critical_path() -> None:
-    assert criticality(ONE, DIAMOND) == pytest.approx({"ask": 1 / 6, "left": 4 / 6, "right": 0.0, "join": 1 / 6})
+    assert _critical_s(ONE) == pytest.approx([1.0, 4.0, 0.0, 1.0])
 
 
 def test_a_skipped_span_counts_nowhere() -> None:
@@ -46,7 +48,7 @@ def test_a_skipped_span_counts_nowhere() -> None:
 
 def test_an_agent_of_another_pipeline_counts_nowhere() -> None:
     rows = spans([("p", "ask", 1, "ok", 0.0, 1.0), ("p", "stranger", 1, "ok", 0.0, 9.0)])
-    assert criticality(rows, DIAMOND)["ask"] == 1.0
+    assert _critical_s(rows) == [1.0, 0.0, 0.0, 0.0]
 
 
 def test_records_of_different_arms_repeats_and_sessions_stay_apart() -> None:
@@ -55,8 +57,12 @@ def test_records_of_different_arms_repeats_and_sessions_stay_apart() -> None:
 
 
 def test_no_spans_have_no_critical_path() -> None:
-    assert criticality(pd.DataFrame(), DIAMOND) == dict.fromkeys(["ask", "left", "right", "join"], 0.0)
-    assert criticality(pd.DataFrame(), ()) == {}
+    assert _critical_s(pd.DataFrame()) == [0.0] * 4
+
+
+def _critical_s(spans: pd.DataFrame) -> list[float]:
+    durations_s = calls_of(spans, DIAMOND).durations_s
+    return list((durations_s * on_critical_path(durations_s, DIAMOND)).sum(axis=0))
 
 
 @st.composite
@@ -124,3 +130,20 @@ def test_the_sweep_agrees_with_counting_moment_by_moment(calls: list[tuple[int, 
     assert most == levels.max()
     assert mean == pytest.approx(levels.sum() / (levels > 0).sum())
     assert share == pytest.approx(levels[levels > 1].sum() / levels.sum())
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9)), min_size=1, max_size=25),
+    st.lists(st.integers(0, 24), max_size=4),
+)
+def test_calls_that_come_in_portions_are_counted_as_if_they_came_at_once(
+    calls: list[tuple[int, int]], cuts: list[int]
+) -> None:
+    start_s = np.array([start for start, _ in calls], float)
+    end_s = start_s + [length for _, length in calls]
+    sweep = Sweep()
+    borders = [0, *sorted(min(cut, len(calls)) for cut in cuts), len(calls)]
+    for first, last in pairwise(borders):
+        until_s = float(start_s[last:].min(initial=math.inf))
+        sweep.add(start_s[first:last], end_s[first:last], until_s)
+    assert sweep.found == under_way(np.zeros(len(calls), np.int64), start_s, end_s)

@@ -14,6 +14,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from quark_bench import Arm, Dataset, Run, bench
+from quark_bench.bench import Silent
 from quark_bench.errors import ClusterError, ExecutionError
 from quark_bench.execute import liveness
 from quark_bench.execute.lost import KILLED
@@ -134,34 +135,47 @@ def test_an_output_of_fifty_megabytes_harms_nobody(way, run_with):
     assert answers["p-2"] == "SMALL"
 
 
+class Killing(Silent):
+    """Kills three workers that have work, one after another, once the measured part has begun."""
+
+    def __init__(self, address):
+        self.address = address
+        self.ended = threading.Event()
+        self.killer = threading.Thread(target=self.kill_now_and_then)
+
+    def began(self, plan, dashboard):
+        self.killer.start()
+
+    def kill_now_and_then(self):
+        with Client(self.address, set_as_default=False) as client:
+            for _ in range(3):
+                busy = until(
+                    lambda: self.ended.is_set() or [each for each, keys in client.processing().items() if keys]
+                )
+                if self.ended.is_set():
+                    return
+                for pid in client.run(os.getpid, workers=busy[:1], on_error="ignore").values():
+                    os.kill(pid, signal.SIGKILL)
+                self.ended.wait(0.7)
+
+
 @each_granularity
 def test_workers_killed_from_outside_lose_no_record(granularity, run_with, own_cluster):
     own = own_cluster(3)
-    ended = threading.Event()
-
-    def kill_now_and_then():
-        with Client(own.scheduler_address, set_as_default=False) as client:
-            for _ in range(3):
-                if ended.wait(0.7):
-                    return
-                pids = list(client.run(os.getpid, on_error="ignore").values())
-                if pids:
-                    os.kill(pids[0], signal.SIGKILL)
-
-    killer = threading.Thread(target=kill_now_and_then)
-    killer.start()
+    killing = Killing(own.scheduler_address)
+    way, options = Way(own.scheduler_address, granularity), {"arms": ["async"], "in_flight": 6, "watcher": killing}
     try:
-        run = run_with(Way(own.scheduler_address, granularity), 60, "deadly.py:slowly", arms=["async"], in_flight=6)
+        run = run_with(way, 60, "deadly.py:slowly", **options)
     finally:
-        ended.set()
-        killer.join()
+        killing.ended.set()
+        killing.killer.join()
     once_each(run, 60)
     assert counted(run)["ok"] >= 59
     assert run.records["executions"].max() >= 2
 
 
 def test_a_cluster_whose_workers_are_all_gone_is_told_of_in_bounded_time(tmp_path, run_with, monkeypatch):
-    monkeypatch.setattr(liveness, "WORKERLESS_S", 2.0)
+    monkeypatch.setattr(liveness, "WORKERLESS_S", 4.0)
     with dask_processes(tmp_path / "dask", 2) as own:
         killer = threading.Timer(6, lambda: [process.kill() for process in own.started[1:]])
         killer.start()
@@ -225,7 +239,7 @@ def test_a_resource_that_no_worker_offers_is_named_and_one_that_joins_with_it_is
         run = run_with(Way(own.address, "auto"), 4, "deadly.py:resourceful", arms=["async"])
         assert counted(run) == {"ok": 4}
         assert run.records["worker"].nunique() == 1
-        monkeypatch.setattr(liveness, "WORKERLESS_S", 2.0)
+        monkeypatch.setattr(liveness, "WORKERLESS_S", 6.0)
         killer = threading.Timer(3, own.started[-1].kill)
         killer.start()
         with pytest.raises(ClusterError, match=r"'costly' needs GPU=1.* --resume"):
@@ -311,7 +325,7 @@ def test_the_first_ctrl_c_keeps_what_is_under_way_and_says_how_to_go_on(granular
 
 
 def test_a_run_whose_client_was_killed_tells_what_it_has_and_one_under_way_is_not_continued(tmp_path):
-    going, path = begun(tmp_path, "--workers", 1, prompts=400)
+    going, path = begun(tmp_path, "--workers", 1, prompts=2_000)
     refused = subprocess.run(
         [*COMMAND, "run", "--resume", "last"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
@@ -321,9 +335,9 @@ def test_a_run_whose_client_was_killed_tells_what_it_has_and_one_under_way_is_no
     going.kill()
     going.communicate(timeout=30)
     kept = len(pd.read_parquet(path / "records"))
-    assert f"400 trials: {kept} ok, {400 - kept} not run" in " ".join(told_by(tmp_path, "show", "last").split())
+    assert f"2,000 trials: {kept} ok, {2_000 - kept:,} not run" in " ".join(told_by(tmp_path, "show", "last").split())
     assert f"Continue  quark-bench run --resume {path.relative_to(tmp_path)}" in told_by(tmp_path, "show", "last")
-    assert f"{kept} of 400" in told_by(tmp_path, "ls")
+    assert f"{kept} of 2000" in told_by(tmp_path, "ls")
 
 
 def told_by(folder, *arguments):

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from quark_bench.measures import Measure, agent_table, measure_arm, measure_names
+from quark_bench.span_sums import sum_spans
+from quark_bench.trials import FrameTrials
 from quark_bench.units import SCORE, SECONDS
 
 LAYOUT = (("left", ()), ("right", ()), ("join", ("left", "right")))
@@ -78,7 +80,13 @@ def _spans(start_s: float, *, failed: bool) -> list[dict[str, Any]]:
 
 
 def measured(tables: Tables, usage: Sequence[Mapping[str, Any]] = ()) -> dict[str, Measure]:
-    return measure_arm(*tables, LAYOUT, 1, usage)
+    trials = FrameTrials(*tables)
+    return measure_arm(trials, "async", sum_spans(trials, "async", LAYOUT), 1, usage)
+
+
+def table_of(tables: Tables) -> pd.DataFrame:
+    trials = FrameTrials(*tables)
+    return agent_table(trials, "async", sum_spans(trials, "async", LAYOUT), LAYOUT)
 
 
 def test_every_measure_has_its_name_and_unit() -> None:
@@ -212,7 +220,7 @@ def test_spans_of_other_arms_are_passed_over() -> None:
     records, spans = run(10)
     both = pd.concat([spans, spans.assign(arm="sync", end_s=spans["end_s"] + 5)])
     assert measured((records, both)) == measured((records, spans))
-    pd.testing.assert_frame_equal(agent_table(records, both, LAYOUT), agent_table(records, spans, LAYOUT))
+    pd.testing.assert_frame_equal(table_of((records, both)), table_of((records, spans)))
 
 
 @pytest.mark.filterwarnings("error")
@@ -225,14 +233,14 @@ def test_little_or_nothing_neither_raises_nor_warns(prompts: int, with_spans: bo
     found = measured((records, spans))
     assert tuple(found) == measure_names(["exact"])
     assert all(measure.value is not None or measure.note for measure in found.values())
-    assert len(agent_table(records, spans, LAYOUT)) == 3
+    assert len(table_of((records, spans))) == 3
 
 
 @pytest.mark.filterwarnings("error")
 def test_tables_without_columns_measure_nothing() -> None:
     found = measured((pd.DataFrame(), pd.DataFrame()))
     assert {measure.note for measure in found.values()} == {"no records"}
-    assert agent_table(pd.DataFrame(), pd.DataFrame(), LAYOUT)["calls"].tolist() == [0, 0, 0]
+    assert table_of((pd.DataFrame(), pd.DataFrame()))["calls"].tolist() == [0, 0, 0]
 
 
 @pytest.mark.filterwarnings("error")
@@ -248,7 +256,7 @@ def test_an_arm_where_everything_failed_is_measured_without_a_warning() -> None:
 def test_the_agent_table_tells_calls_from_attempts() -> None:
     records, spans = run(4, failed=[0])
     retried = spans[(spans["prompt_id"] == "p1") & (spans["agent"] == "left")].assign(attempt=2)
-    table = agent_table(records, pd.concat([spans, retried]), LAYOUT)
+    table = table_of((records, pd.concat([spans, retried])))
     assert table["calls"].to_dict() == {"left": 4, "right": 4, "join": 3}
     assert table["failed"].to_dict() == {"left": 0, "right": 1, "join": 0}
     assert table["skipped"].to_dict() == {"left": 0, "right": 0, "join": 1}
@@ -260,6 +268,6 @@ def test_the_agent_table_tells_calls_from_attempts() -> None:
 
 
 def test_shares_of_work_and_of_the_critical_path_sum_to_one() -> None:
-    table = agent_table(*run(4), LAYOUT)
+    table = table_of(run(4))
     assert table["work_share"].tolist() == pytest.approx([0.5, 0.25, 0.25])
     assert table["critical_path_share"].tolist() == pytest.approx([2 / 3, 0, 1 / 3])

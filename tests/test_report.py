@@ -32,6 +32,8 @@ from quark_bench.report.tables import ls_table, record_view, run_summary, run_ta
 from quark_bench.report.waterfall import lanes, typical_trial
 from quark_bench.schedule import earliest_ends, longest_path
 from quark_bench.slo import DEFAULT_SLOS, check, parse_slo
+from quark_bench.span_sums import sum_spans
+from quark_bench.trials import FrameTrials
 from quark_bench.units import SECONDS, SHARE
 
 LAYOUT = (
@@ -147,32 +149,33 @@ def weighed(arms, prompts, repeats, layout, records, spans, took_s):
         {"block": block, "arm": arm, "cpu_s": 0.004 * len(rows), "peak_memory_bytes": 1.9e8}
         for (block, arm), rows in records.groupby(["block", "arm"])
     ]
-    measures = {
-        arm.name: measure_arm(
-            records[records["arm"] == arm.name], spans[spans["arm"] == arm.name], layout, arm.in_flight, usage
-        )
-        for arm in arms
-    }
+    trials = FrameTrials(records, spans)
+    sums = {name: sum_spans(trials, name, layout) for name in names}
+    measures = {arm.name: measure_arm(trials, arm.name, sums[arm.name], arm.in_flight, usage) for arm in arms}
     comparisons = [compare_arms(records, names[0], b, measures[names[0]], measures[b]) for b in names[1:]]
     throughput, latency = attribute(records) if len(names) > 2 else (None, None)
     slos = [*DEFAULT_SLOS, parse_slo("sync.p95_latency_s<200ms")] if "sync" in names else list(DEFAULT_SLOS)
     return Findings(
         manifest=manifest(arms, records, prompts, repeats, took_s, layout),
-        records=records,
-        spans=spans,
+        trials=trials,
         measures=measures,
         comparisons=comparisons,
         attribution=throughput,
         latency_attribution=latency,
         slos=check(slos, measures, names[-1]),
-        agents={
-            name: agent_table(records[records["arm"] == name], spans[spans["arm"] == name], layout) for name in names
-        },
+        agents={name: agent_table(trials, name, sums[name], layout) for name in names},
         prompts={
             prompt_id: Prompt(prompt_id, f"What is number {prompt_id}?", reference=("a reference",))
             for prompt_id in records["prompt_id"].unique()
         },
     )
+
+
+def with_tables(findings, records=None, spans=None):
+    """The same run with another table."""
+    given = findings.trials
+    records, spans = (given.all_records if records is None else records), (given.all_spans if spans is None else spans)
+    return replace(findings, trials=FrameTrials(records, spans))
 
 
 def manifest(arms, records, prompts, repeats, took_s, layout):
@@ -239,12 +242,13 @@ LONG = 2_000_000
 def hostile_run(text=MARKUP, layout=HOSTILE_LAYOUT, arms=HOSTILE_ARMS):
     """A run in which every text from outside is this one, or ends with it."""
     run = made(arms=arms, failing=(0, 3), layout=layout, error=text, ending=f" {text}")
-    records = run.records.assign(
-        answer=run.records["answer"].where(run.records["answer"].isna(), text),
-        error_agent=run.records["error_agent"].where(run.records["error_agent"].isna(), text),
+    records, spans = run.trials.all_records, run.trials.all_spans
+    records = records.assign(
+        answer=records["answer"].where(records["answer"].isna(), text),
+        error_agent=records["error_agent"].where(records["error_agent"].isna(), text),
         category=text,
     )
-    spans = run.spans.assign(status=run.spans["status"].where(run.spans["agent"] != text, text))
+    spans = spans.assign(status=spans["status"].where(spans["agent"] != text, text))
     facts = {**run.manifest, "command": text, "provenance": {text: text}, "run_id": text, "state": text}
     facts |= {"started": text, "chaos": f"{text.replace(':', '').replace(';', '')}: error=0.5"}
     facts["dataset"] = facts["dataset"] | {"name": text, "path": f"/{text}"}
@@ -255,7 +259,7 @@ def hostile_run(text=MARKUP, layout=HOSTILE_LAYOUT, arms=HOSTILE_ARMS):
     comparisons = [replace(each, answers_differ=(text,), answers_differ_count=1) for each in run.comparisons]
     prompts = {prompt_id: Prompt(prompt_id, text, reference=(text,)) for prompt_id in run.prompts}
     more = {"slos": slos, "comparisons": comparisons, "prompts": prompts}
-    return replace(run, records=records, spans=spans, manifest=facts, **more)
+    return replace(with_tables(run, records, spans), manifest=facts, **more)
 
 
 @pytest.fixture(scope="module")
@@ -288,7 +292,7 @@ def test_markup_in_any_text_is_inert_on_the_page(hostile):
 
 
 def test_markup_and_control_characters_reach_no_terminal(hostile):
-    first = hostile.records["prompt_id"][0]
+    first = hostile.trials.all_records["prompt_id"][0]
     for told in (record_view(hostile, first), run_table(hostile), run_summary(hostile.manifest)):
         text = shown(told) + shown(ls_table([hostile.manifest]))
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
@@ -310,9 +314,9 @@ def test_half_a_surrogate_pair_in_a_name_breaks_no_page(findings):
 
 
 def test_a_very_long_text_is_cut_with_its_length(findings):
-    answers = findings.records["answer"].copy()
+    answers = findings.trials.all_records["answer"].copy()
     answers[:] = "x" * LONG
-    run = replace(findings, records=findings.records.assign(answer=answers, status="ok"))
+    run = with_tables(findings, records=findings.trials.all_records.assign(answer=answers, status="ok"))
     page = render(run)
     assert f"… ({LONG:,} characters)" in page
     assert len(page) < 1_000_000
@@ -381,7 +385,7 @@ def test_every_table_and_figure_of_a_simulated_run_says_so(findings):
 
 
 def test_differing_answers_are_named(findings):
-    changed = findings.records.copy()
+    changed = findings.trials.all_records.copy()
     changed.loc[(changed["arm"] == "async") & (changed["prompt_id"] == "q-007"), "answer"] = "another"
     compared = compare_arms(changed, "sync", "async", findings.measures["sync"], findings.measures["async"])
     assert sentences.answers(compared) == "async and sync differ in 1 answer: q-007"
@@ -441,13 +445,13 @@ def test_a_run_of_one_arm_is_told_without_a_comparison():
 
 def test_a_run_without_any_record_is_told(findings):
     run = made(arms=ARMS[:1], prompts=1)
+    nothing = FrameTrials(run.trials.all_records[:0], run.trials.all_spans[:0])
     empty = replace(
         run,
         manifest={**run.manifest, "state": "interrupted", "conservation": {**NOTHING, "planned": 1, "not_run": 1}},
-        records=run.records[:0],
-        spans=run.spans[:0],
-        measures={"sync": measure_arm(run.records[:0], run.spans[:0], LAYOUT, 1, [])},
-        agents={"sync": agent_table(run.records[:0], run.spans[:0], LAYOUT)},
+        trials=nothing,
+        measures={"sync": measure_arm(nothing, "sync", sum_spans(nothing, "sync", LAYOUT), 1, [])},
+        agents={"sync": agent_table(nothing, "sync", sum_spans(nothing, "sync", LAYOUT), LAYOUT)},
         slos=[],
     )
     assert "This run is interrupted" in render(empty)
@@ -547,10 +551,10 @@ def test_degraded_records_are_counted_arm_by_arm(degraded):
 
 
 def test_a_call_that_a_breaker_refused_is_shown_as_refused(degraded):
-    spans = degraded.spans.copy()
+    spans = degraded.trials.all_spans.copy()
     struck = (spans["prompt_id"] == "q-001") & (spans["agent"] == "planning") & (spans["status"] == "failed")
     spans.loc[struck, "error"] = f"{REFUSAL}: breaker 'planning' is open"
-    refused = replace(degraded, spans=spans)
+    refused = with_tables(degraded, spans=spans)
     (lane,) = (lane for lane in lanes(refused, "q-001") if lane.arm == "async")
     assert [bar.status for bar in lane.bars if bar.agent == "planning"] == ["refused", "fallback"]
     assert "refused" in shown(record_view(refused, "q-001"))
@@ -585,26 +589,30 @@ def test_an_unknown_prompt_is_answered_with_the_nearest(findings):
 
 def test_the_typical_prompt_has_the_median_latency_of_the_last_arm(findings):
     prompt_id, repeat = typical_trial(findings)
-    last = findings.records[(findings.records["arm"] == "async") & (findings.records["status"] == "ok")]
+    last = findings.trials.all_records[
+        (findings.trials.all_records["arm"] == "async") & (findings.trials.all_records["status"] == "ok")
+    ]
     own_s = last.loc[(last["prompt_id"] == prompt_id) & (last["repeat"] == repeat), "latency_s"].item()
     assert (last["latency_s"] < own_s).sum() == (len(last) - 1) // 2
 
 
 def test_bars_on_the_critical_path_add_up_to_it(findings):
     for lane in lanes(findings, "q-010"):
-        records = findings.records
+        records = findings.trials.all_records
         record = records[(records["arm"] == lane.arm) & (records["prompt_id"] == "q-010")].iloc[0]
         on_chain_s = sum(bar.duration_s for bar in lane.bars if bar.on_chain)
         assert on_chain_s == pytest.approx(record["critical_path_s"])
 
 
 def test_a_skipped_agent_is_named_without_a_bar(findings):
-    skipped = findings.spans.copy()
+    skipped = findings.trials.all_spans.copy()
     metrics = skipped["agent"] == "metrics"
     skipped.loc[metrics, ["status", "attempt"]] = ["skipped", 0]
     skipped.loc[metrics, "end_s"] = skipped.loc[metrics, "start_s"]
     line = next(
-        line for line in shown(record_view(replace(findings, spans=skipped), "q-001")).splitlines() if "metrics" in line
+        line
+        for line in shown(record_view(with_tables(findings, spans=skipped), "q-001")).splitlines()
+        if "metrics" in line
     )
     assert "skipped" in line
     assert "█" not in line

@@ -307,14 +307,14 @@ def test_a_file_that_cannot_be_opened_is_refused(write, monkeypatch) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", denied)
-    refused(path, f"{path}: cannot be opened: Permission denied")
+    refused(path, f"{path}: cannot be read: Permission denied")
 
 
 # --- fields -----------------------------------------------------------------------------------------------------------
 
 
 def prompts(*rows, **fields):
-    return list(prompts_of("FILE", enumerate(rows, 1), fields))
+    return [prompt for prompt, _ in prompts_of("FILE", enumerate(rows, 1), fields)]
 
 
 def test_a_mapped_column_feeds_its_field_and_the_column_of_the_same_name_becomes_metadata() -> None:

@@ -15,6 +15,7 @@ from quark_bench.manifest import manifest_now
 from quark_bench.pipeline import Pipeline
 from quark_bench.plain import one_line, plain
 from quark_bench.provenance import NOBODY, is_alive
+from quark_bench.record import RecordStatus
 from quark_bench.report.dag import dag_svg, dag_text
 from quark_bench.report.tables import ls_table, record_view, run_summary, run_table
 from quark_bench.run import Run, summary
@@ -75,7 +76,7 @@ def show(named: str, prompt_id: str | None, out: Path, *, as_json: bool) -> int:
         console.print(record_view(run.findings, prompt_id))
         return 0
     console.print(run_summary(run.manifest))
-    if not run.records.empty:
+    if any(run.manifest["conservation"][status.value] for status in RecordStatus):
         console.print(run_table(run.findings))
     if run.manifest["state"] != "complete":
         going = run.manifest["state"] == "running" and is_alive(run.manifest.get("client", NOBODY))
@@ -86,10 +87,9 @@ def show(named: str, prompt_id: str | None, out: Path, *, as_json: bool) -> int:
 
 def _record_data(run: Run, prompt_id: str) -> dict[str, object]:
     record_view(run.findings, prompt_id)  # raises UsageError, naming the nearest id, where there is none
-    chosen = {
-        name: frame[frame["prompt_id"] == prompt_id] for name, frame in (("records", run.records), ("spans", run.spans))
-    }
-    return {name: json.loads(frame.to_json(orient="records")) for name, frame in chosen.items()}
+    records, spans = run.trials.of_prompt(prompt_id)
+    whole = {"records": run.trials.with_scores(records), "spans": spans}
+    return {name: json.loads(frame.to_json(orient="records")) for name, frame in whole.items()}
 
 
 def report(named: str, out: Path) -> int:

@@ -90,10 +90,11 @@ def read_prompts(path: Path, fields: Sequence[str], *, limit: int | None, catego
         if not separator or not name or not column:
             raise UsageError(f"--field {pair!r}: write FIELD=COLUMN, for example --field text=question")
         mapping[name.strip()] = column.strip()
-    dataset = Dataset.read(path, fields=mapping)
-    if category is not None:
-        dataset = dataset.where(category)
-    return dataset if limit is None else dataset.limit(limit)
+    with Console(stderr=True).status(f"reading {one_line(path)}"):
+        dataset = Dataset.read(path, fields=mapping)
+        if category is not None:
+            dataset = dataset.where(category)
+        return dataset if limit is None else dataset.limit(limit)
 
 
 def choose_pipeline(named: str, *, model: str, latency: str | None, knowledge: Path | None) -> Pipeline | str:
@@ -136,7 +137,7 @@ def carry_out(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, 
         print(as_text(summary(run)))
     ended = run.manifest["conservation"]
     if ended["failed"] == ended["planned"]:
-        first = shortened(str(run.records["error"].dropna().iloc[0]), LONGEST_ERROR)
+        first = shortened(str(run.trials.struck(["error"])["error"].dropna().iloc[0]), LONGEST_ERROR)
         people.print(f"Every trial failed; the first error: {one_line(first)}", markup=False)
         return EXIT_ALL_FAILED
     return EXIT_SLO_MISSED if any(result.given and result.met is False for result in run.slos) else 0

@@ -32,7 +32,8 @@ class Work:
 
     def rows(self, start: int, stop: int) -> tuple[PromptRow, ...]:
         """Prompts `start` to `stop`; beyond the last one they begin again, as long warm-ups need."""
-        chosen = (self.prompts[position % len(self.prompts)] for position in range(start, stop))
+        there = len(self.prompts)
+        chosen = self.prompts[start:stop] if stop <= there else [self.prompts[n % there] for n in range(start, stop)]
         return tuple((prompt.id, prompt.text, prompt.category, prompt.metadata) for prompt in chosen)
 
 

@@ -38,7 +38,7 @@ class Failures:
 
 def kinds_of_failure(findings: Findings, most: int) -> Failures:
     """What went wrong, by agent and error, the `most` frequent kinds first."""
-    struck = findings.records[findings.records["status"] != "ok"]
+    struck = findings.trials.struck(["arm", "prompt_id", "status", "error", "error_agent"])
     causes = struck.assign(error_agent=struck["error_agent"].map(text_of), error=struck["error"].map(_kind_of))
     kinds = [_failure(findings, cause, trials) for cause, trials in causes.groupby(["status", "error_agent", "error"])]
     kinds.sort(key=lambda kind: (-kind.trials, kind.agent, kind.error))

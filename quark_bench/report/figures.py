@@ -20,6 +20,8 @@ from quark_bench.plain import one_line, shortened
 from quark_bench.report.canvas import INK, draw
 from quark_bench.report.findings import Findings
 from quark_bench.report.waterfall import Lane, lanes, typical_trial
+from quark_bench.stats import Floats
+from quark_bench.trials import is_answered, numbers
 from quark_bench.units import PER_SECOND, RATIO, SECONDS, Unit
 
 COLOURS = ("#d9772b", "#1f9e89", "#3f84d8", "#b9589f", "#9a8a1c", "#7d8590")
@@ -40,18 +42,19 @@ FAINT: dict[str, Any] = {"alpha": 0.13, "linewidth": 0.6}
 
 def latency_figure(findings: Findings) -> str | None:
     """Share of prompts answered within a latency, by arm; failures never arrive. None without any answer."""
-    answered = findings.records[findings.records["status"] != "failed"]
-    if answered.empty:
+    by_arm = {arm: _answered_latencies_s(findings, arm) for arm in findings.arms}
+    answered_s = np.concatenate([latencies_s for latencies_s, _ in by_arm.values()])
+    if not answered_s.size:
         return None
     title = _title(findings, "Latency by arm")
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        for position, arm in enumerate(findings.arms):
-            _paint_share(axes, findings.records, arm, position)
+        for position, (arm, (latencies_s, trials)) in enumerate(by_arm.items()):
+            _paint_share(axes, latencies_s, trials, arm, position)
         axes.set(xlabel="latency", ylabel="share of prompts answered", ylim=(0, 1.02))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
-        _scale(axes, "x", answered["latency_s"].to_numpy(), SECONDS)
+        _scale(axes, "x", answered_s, SECONDS)
         _titled_legend(axes, title)
 
     return draw(title, 3.6, paint)
@@ -84,9 +87,9 @@ def waterfall_figure(findings: Findings) -> str | None:
 
 def order_figure(findings: Findings) -> str | None:
     """Every trial's latency and every block's throughput in the order of the run. None without any record."""
-    if findings.records.empty:
+    trials = _in_order(findings.trials.records(["session", "arm", "block", "start_s", "latency_s", "status"]))
+    if trials.empty:
         return None
-    trials = _in_order(findings.records)
     rates = _block_rates(trials)
     title = _title(findings, "The run in its order")
 
@@ -127,15 +130,18 @@ def attribution_figure(findings: Findings) -> str | None:
     return draw(title, 0.9 + 1.05 * len(shown), paint)
 
 
-def _paint_share(axes: Axes, records: pd.DataFrame, arm: str, position: int) -> None:
-    trials = records[records["arm"] == arm]
-    latencies_s = np.sort(trials.loc[trials["status"] != "failed", "latency_s"].to_numpy(dtype=float))
+def _answered_latencies_s(findings: Findings, arm: str) -> tuple[Floats, int]:
+    """The latencies of an arm's answered trials, ascending, and the number of all its trials."""
+    trials = findings.trials.records(["status", "latency_s"], arm)
+    return np.sort(numbers(trials, "latency_s")[is_answered(trials)]), len(trials)
+
+
+def _paint_share(axes: Axes, latencies_s: Floats, trials: int, arm: str, position: int) -> None:
     if not latencies_s.size:
         return
-    shares = np.arange(1, latencies_s.size + 1) / len(trials)
     kept = _thinned(latencies_s.size)
     xs = np.concatenate([latencies_s[:1], latencies_s[kept]])
-    ys = np.concatenate([[0.0], shares[kept]])
+    ys = np.concatenate([[0.0], (kept + 1) / trials])
     axes.step(xs, ys, where="post", label=_name(arm), color=_colour(position), linestyle=_stroke(position), linewidth=2)
 
 
@@ -218,7 +224,7 @@ def _is_whole(found: Attribution) -> bool:
 
 def _in_order(records: pd.DataFrame) -> pd.DataFrame:
     """Records in order of admission, their place in it as a column; sessions one after another."""
-    ordered = records.sort_values(["session", "block", "start_s", "prompt_id"], kind="stable")
+    ordered = records.sort_values(["session", "block", "start_s"], kind="stable")
     return ordered.assign(place=np.arange(len(ordered)))
 
 

@@ -13,20 +13,20 @@ from quark_bench.compare import Attribution, Comparison
 from quark_bench.dataset import Prompt
 from quark_bench.measures import Measure
 from quark_bench.slo import SloResult
+from quark_bench.trials import Trials
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
     """What a run found. Mappings by arm have the arm's name as key.
 
-    `records` and `spans` are the run's tables; `agents` has a row per agent. `attribution` splits the gain in
-    throughput, `latency_attribution` that in latency; None where the three built-in arms are not all there.
-    `prompts` by id are shown beside their answers where they are known.
+    `trials` are the run's records and spans, to be read as far as they are shown; `agents` has a row per agent.
+    `attribution` splits the gain in throughput, `latency_attribution` that in latency; None where the three built-in
+    arms are not all there. `prompts` by id are shown beside their answers where they are known.
     """
 
     manifest: Mapping[str, Any]
-    records: pd.DataFrame
-    spans: pd.DataFrame
+    trials: Trials
     measures: Mapping[str, Mapping[str, Measure]]
     comparisons: Sequence[Comparison]
     attribution: Attribution | None

@@ -114,7 +114,7 @@ def record_view(findings: Findings, prompt_id: str) -> Group:
     """
     shown = lanes(findings, prompt_id)
     if not shown:
-        known = sorted(set(findings.records["prompt_id"]))
+        known = sorted(set(findings.trials.records(["prompt_id"])["prompt_id"]))
         close = difflib.get_close_matches(prompt_id, known, 1) or known[:1]
         hint = f"; did you mean {close[0]!r}?" if close else "; it has no records at all"
         raise UsageError(f"run {findings.manifest['run_id']} has no record of prompt {prompt_id!r}{hint}")
@@ -200,7 +200,8 @@ def _failure_lines(findings: Findings) -> Iterator[Text]:
 
 
 def _loss_lines(findings: Findings) -> Iterator[Text]:
-    again = findings.records.loc[findings.records["executions"] > 1, "executions"]
+    executions = findings.trials.records(["executions"])["executions"]
+    again = executions[executions > 1]
     if len(again):
         yield _text(
             f"Lost workers: {sentences.plural(len(again), 'trial')} handed out {int(again.sum() - len(again))} more "

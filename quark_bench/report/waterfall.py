@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from quark_bench.record import REFUSAL
 from quark_bench.report.findings import Findings
 from quark_bench.schedule import longest_chain
+from quark_bench.trials import is_answered, numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +51,23 @@ def typical_trial(findings: Findings) -> tuple[str, int] | None:
     Failed records count only where there are no others.
     """
     for arm in reversed(findings.arms):
-        records = findings.records[findings.records["arm"] == arm]
-        finished = records[records["status"] != "failed"]
-        ranked = (records if finished.empty else finished).sort_values(["latency_s", "prompt_id", "repeat"])
-        if not ranked.empty:
-            middle = ranked.iloc[(len(ranked) - 1) // 2]
+        timed = findings.trials.records(["status", "latency_s"], arm)
+        answered = np.flatnonzero(is_answered(timed))
+        places = answered if len(answered) else np.arange(len(timed))
+        if len(places):
+            latency_s = numbers(timed, "latency_s")[places]
+            rank = (len(places) - 1) // 2
+            median_s = np.partition(latency_s, rank)[rank]
+            alike = findings.trials.records(["prompt_id", "repeat"], arm).iloc[places[latency_s == median_s]]
+            alike = alike.sort_values(["prompt_id", "repeat"])
+            middle = alike.iloc[rank - int((latency_s < median_s).sum())]
             return str(middle["prompt_id"]), int(middle["repeat"])
     return None
 
 
 def lanes(findings: Findings, prompt_id: str, repeat: int | None = None) -> tuple[Lane, ...]:
     """The prompt's records, arm by arm; of one repeat or, for None, of all."""
-    chosen = findings.records[findings.records["prompt_id"] == prompt_id]
-    spans = findings.spans[findings.spans["prompt_id"] == prompt_id]
+    chosen, spans = findings.trials.of_prompt(prompt_id)
     if repeat is not None:
         chosen = chosen[chosen["repeat"] == repeat]
     return tuple(

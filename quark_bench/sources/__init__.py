@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import difflib
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from quark_bench.dataset import Dataset
+from quark_bench.dataset import Dataset, Digest, Prompt
 from quark_bench.errors import DataError
 from quark_bench.sources.csv import csv_rows
 from quark_bench.sources.jsonl import jsonl_rows
 from quark_bench.sources.parquet import parquet_bytes, parquet_rows
 from quark_bench.sources.rows import Row, check_fields, prompts_of
+from quark_bench.sources.spool import Told, spooled
 
 FORMATS: Mapping[str, Callable[[Path], Iterator[Row]]] = {
     ".jsonl": jsonl_rows,
@@ -23,6 +24,8 @@ FORMATS: Mapping[str, Callable[[Path], Iterator[Row]]] = {
     ".parquet": parquet_rows,
 }
 """How a file is read, by its ending."""
+LARGEST_IN_MEMORY = 16_000_000
+"""Bytes, unpacked, of a file whose prompts are held; those of a larger one are read back from a temporary file."""
 
 
 def read_dataset(path: str | Path, *, fields: Mapping[str, str] | None = None) -> Dataset:
@@ -36,10 +39,24 @@ def read_dataset(path: str | Path, *, fields: Mapping[str, str] | None = None) -
     fields = fields or {}
     check_fields(fields)
     rows_of = _format_of(file)
+
+    def read(*watches: Callable[[str], bool]) -> Iterator[Told]:
+        return prompts_of(str(file), rows_of(file), fields, *watches)
+
     try:
-        return Dataset(prompts_of(str(file), rows_of(file), fields), file.name, origin=file.resolve(), fields=fields)
+        prompts, digest = spooled(read) if _size(file) > LARGEST_IN_MEMORY else _held(read())
+        return Dataset.of_unique(prompts, file.name, origin=file.resolve(), fields=fields, digest=digest)
     except OSError as error:
-        raise DataError(f"{file}: cannot be opened: {error.strerror}; check the path and its permissions") from None
+        raise DataError(f"{file}: cannot be read: {error.strerror}; check its permissions and the disk") from None
+
+
+def _held(told: Iterable[Told]) -> tuple[Sequence[Prompt], Digest]:
+    """The prompts, in memory, and what is known of them."""
+    digest, prompts = Digest(), []
+    for prompt, content in told:
+        digest.add(prompt, content)
+        prompts.append(prompt)
+    return tuple(prompts), digest
 
 
 def read_bounded(path: str, fields: Mapping[str, str], most_bytes: int) -> Dataset:
@@ -52,13 +69,15 @@ def read_bounded(path: str, fields: Mapping[str, str], most_bytes: int) -> Datas
         about = file.stat()
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: cannot be looked at: {error}; check the path") from None
-    if not stat.S_ISREG(about.st_mode) or max(about.st_size, _unpacked_bytes(file)) > most_bytes:
+    if not stat.S_ISREG(about.st_mode) or _size(file) > most_bytes:
         raise DataError(f"{file}: no ordinary file of at most {most_bytes:,} bytes; name the prompt file itself")
     return read_dataset(file, fields=fields)
 
 
-def _unpacked_bytes(file: Path) -> int:
-    return parquet_bytes(file) if file.suffix.lower() == ".parquet" else 0
+def _size(file: Path) -> int:
+    """Bytes of the file, unpacked."""
+    packed = file.stat().st_size
+    return max(packed, parquet_bytes(file)) if file.suffix.lower() == ".parquet" else packed
 
 
 def _format_of(file: Path) -> Callable[[Path], Iterator[Row]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,78 +50,95 @@ def check_fields(fields: Mapping[str, str]) -> None:
             )
 
 
-def prompts_of(file: str, rows: Iterable[Row], fields: Mapping[str, str]) -> Iterator[Prompt]:
-    """The prompts of a file's rows, in their order.
+def prompts_of(
+    file: str, rows: Iterable[Row], fields: Mapping[str, str], watches: Callable[[str], bool] = lambda prompt_id: True
+) -> Iterator[tuple[Prompt, str]]:
+    """The prompts of a file's rows, in their order, each with its `content()`.
 
     `fields` maps a prompt's field to a column; every other field takes the column of its own name, if there
     is one, and columns that no field takes become metadata. A row without an id gets one from its content,
-    and rows of the same content are numbered. Raises DataError with file, row and field.
+    and rows of the same content are numbered. Only ids that `watches` names are remembered: others may come twice.
+    Raises DataError with file, row and field.
     """
     columns = {field: fields.get(field, field) for field in FIELDS}
+    taken, needed = frozenset(columns.values()), {"text": "text", **fields}
     used: dict[str, int] = {}
+    copies: Counter[str] = Counter()
     unseen = {columns["reference"]} if "reference" in fields else set()
     known: dict[str, None] = {}
     for number, row in rows:
-        place = f"{file}, row {number}"
-        _check_columns(place, row, fields)
-        prompt = _prompt(place, row, columns)
-        content = _encoded(place, prompt)
+        try:
+            _check_columns(row, needed)
+            prompt = _prompt(row, columns, taken)
+            content = _encodable(prompt)
+        except _RowError as error:
+            raise DataError(f"{file}, row {number}{error}") from None
         if prompt.id in used:
             raise DataError(
-                f"{place}: id {prompt.id!r} was already used in row {used[prompt.id]}; "
+                f"{file}, row {number}: id {prompt.id!r} was already used in row {used[prompt.id]}; "
                 "make ids unique, or map another column with --field id=COLUMN"
             )
-        prompt = prompt if prompt.id else replace(prompt, id=_unused(hashlib.sha256(content).hexdigest()[:12], used))
-        used[prompt.id] = number
-        unseen -= row.keys()
-        known.update(dict.fromkeys(row))
-        yield prompt
-    if used and unseen:
+        numbered = False
+        if not prompt.id:
+            made = hashlib.sha256(content.encode()).hexdigest()[:12]
+            prompt = replace(prompt, id=_unused(made, used, copies))
+            numbered = prompt.id != made
+        if numbered or watches(prompt.id):
+            used[prompt.id] = number
+        if not known.keys() >= row.keys():
+            unseen -= row.keys()
+            known.update(dict.fromkeys(row))
+        yield prompt, content
+    if known and unseen:
         raise DataError(
             f"{file}: no row has a field {columns['reference']!r}; its rows have: {', '.join(known)}; "
             "say which with --field reference=COLUMN"
         )
 
 
-def _check_columns(place: str, row: Mapping[str, Any], fields: Mapping[str, str]) -> None:
+class _RowError(Exception):
+    """What is wrong in a row, to stand behind its place."""
+
+
+def _check_columns(row: Mapping[str, Any], needed: Mapping[str, str]) -> None:
     # A reference may be missing: data sets whose cases are judged in different ways give it for some only.
-    for field, column in {"text": "text", **fields}.items():
+    for field, column in needed.items():
         if column not in row and field != "reference":
-            raise DataError(
-                f"{place}: no field {column!r} to take the prompt's {field} from; "
+            raise _RowError(
+                f": no field {column!r} to take the prompt's {field} from; "
                 f"this row has: {', '.join(row)}; say which with --field {field}=COLUMN"
             )
 
 
-def _prompt(place: str, row: Mapping[str, Any], columns: Mapping[str, str]) -> Prompt:
+def _prompt(row: Mapping[str, Any], columns: Mapping[str, str], taken: Set[str]) -> Prompt:
     """The prompt of one row; its id is empty where the row gives none."""
-    entries = {
-        field: tuple(_entries(f"{place}, field {column!r}", row.get(column))) for field, column in columns.items()
-    }
-    if not entries["text"]:
-        raise DataError(f"{place}, field {columns['text']!r}: the prompt's text is empty; fill it in or delete the row")
-    taken = set(columns.values())
+    identity, text, category, reference, contexts = [_entries(column, row.get(column)) for column in columns.values()]
+    if not text:
+        raise _RowError(f", field {columns['text']!r}: the prompt's text is empty; fill it in or delete the row")
     return Prompt(
-        id="\n\n".join(entries["id"]),
-        text="\n\n".join(entries["text"]),
-        category="\n\n".join(entries["category"]) or None,
-        reference=entries["reference"],
-        contexts=entries["contexts"],
-        metadata={column: _jsonable(value) for column, value in row.items() if column not in taken},
+        "\n\n".join(identity),
+        "\n\n".join(text),
+        "\n\n".join(category) or None,
+        reference,
+        contexts,
+        {column: _jsonable(value) for column, value in row.items() if column not in taken},
     )
 
 
-def _entries(place: str, value: Any) -> Iterator[str]:
+def _entries(column: str, value: Any) -> tuple[str, ...]:
     """The texts in a cell: of a list each entry, of anything else the cell; blanks are as good as missing."""
-    for entry in value if isinstance(value, list) else [value]:
-        text = _text(place, entry)
-        if text is not None and text.strip():
-            yield text
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        value = (value,)
+    texts = [each if isinstance(each, str) else _text(column, each) for each in value]
+    return tuple(text for text in texts if text is not None and text.strip())
 
 
-def _text(place: str, value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
+def _text(column: str, value: Any) -> str | None:
+    """What stands in a cell that holds no text yet."""
+    if value is None:
+        return None
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -130,8 +148,8 @@ def _text(place: str, value: Any) -> str | None:
         return str(int(value)) if value.is_integer() and abs(value) < LARGEST_EXACT else repr(value)
     if isinstance(value, Mapping | list | tuple | bytes):
         kind = {dict: "an object", bytes: "bytes"}.get(type(value), "a list within a list")
-        raise DataError(
-            f"{place}: {kind}, where a prompt needs text, a number or a list of them; "
+        raise _RowError(
+            f", field {column!r}: {kind}, where a prompt needs text, a number or a list of them; "
             "turn it into text, or map another column with --field"
         )
     return str(value)
@@ -150,21 +168,24 @@ def _jsonable(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def _encoded(place: str, prompt: Prompt) -> bytes:
+def _encodable(prompt: Prompt) -> str:
+    """The prompt's content, which a file can hold."""
+    content = prompt.content()
     try:
         prompt.id.encode()
-        return prompt.content().encode()
+        content.encode()
     except UnicodeEncodeError as error:
         half = error.object[error.start]
-        raise DataError(
-            f"{place}: {half!r} is half of a character (a lone surrogate), which no text may hold; write it whole"
+        raise _RowError(
+            f": {half!r} is half of a character (a lone surrogate), which no text may hold; write it whole"
         ) from None
+    return content
 
 
-def _unused(wanted: str, used: Mapping[str, int]) -> str:
-    """`wanted`, or `wanted-2`, `wanted-3` ..., whichever is free."""
-    number, free = 1, wanted
+def _unused(wanted: str, used: Mapping[str, int], copies: Counter[str]) -> str:
+    """`wanted`, or `wanted-2`, `wanted-3` ..., whichever is free; `copies` counts the latter."""
+    free = wanted
     while free in used:
-        number += 1
-        free = f"{wanted}-{number}"
+        copies[wanted] += 1
+        free = f"{wanted}-{copies[wanted] + 1}"
     return free

@@ -1,0 +1,196 @@
+"""Parts: the Parquet files of a run's tables, and what every row of them has.
+
+Written under a temporary name and renamed; what is there is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from quark_bench.errors import ExecutionError, RunNotFoundError, describe
+
+PLACE_FIELDS = [
+    ("session", pa.int16()),
+    ("arm", pa.string()),
+    ("repeat", pa.int32()),
+    ("block", pa.int32()),
+    ("chunk", pa.int32()),
+]
+RECORDS = pa.schema(
+    [
+        *PLACE_FIELDS,
+        ("prompt_id", pa.string()),
+        ("category", pa.string()),
+        ("status", pa.string()),
+        ("answer", pa.string()),
+        ("error", pa.string()),
+        ("error_agent", pa.string()),
+        ("due_s", pa.float64()),
+        ("start_s", pa.float64()),
+        ("latency_s", pa.float64()),
+        ("answer_s", pa.float64()),
+        ("service_s", pa.float64()),
+        ("work_s", pa.float64()),
+        ("critical_path_s", pa.float64()),
+        ("simulated_s", pa.float64()),
+        ("attempts", pa.int32()),
+        ("fallbacks", pa.int32()),
+        ("executions", pa.int32()),
+        ("tokens_in", pa.int64()),
+        ("tokens_out", pa.int64()),
+        ("cost_usd", pa.float64()),
+        ("worker", pa.string()),
+    ]
+)
+SPANS = pa.schema(
+    [
+        *PLACE_FIELDS,
+        ("prompt_id", pa.string()),
+        ("agent", pa.string()),
+        ("attempt", pa.int32()),
+        ("status", pa.string()),
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("queue_s", pa.float64()),
+        ("error", pa.string()),
+        ("worker", pa.string()),
+        ("tokens_in", pa.int64()),
+        ("tokens_out", pa.int64()),
+        ("first_token_s", pa.float64()),
+        ("simulated_s", pa.float64()),
+    ]
+)
+SCORES = pa.schema(
+    [
+        ("arm", pa.string()),
+        ("repeat", pa.int32()),
+        ("prompt_id", pa.string()),
+        ("scorer", pa.string()),
+        ("value", pa.float64()),
+        ("explanation", pa.string()),
+        ("scored_s", pa.float64()),
+        ("cost_usd", pa.float64()),
+    ]
+)
+SCHEMAS = {"records": RECORDS, "spans": SPANS, "scores": SCORES}
+FILLED = (
+    *(name for name, _ in PLACE_FIELDS),
+    "prompt_id",
+    "status",
+    "start_s",
+    "end_s",
+    "latency_s",
+    "attempt",
+    "agent",
+    "scorer",
+)
+"""Columns in which every row has something, in the tables that have them."""
+
+
+def read_table(
+    path: Path,
+    kind: str,
+    columns: Sequence[str] | None = None,
+    where: pc.Expression | None = None,
+    coded: Collection[str] = (),
+) -> pd.DataFrame:
+    """All rows of `records`, `spans` or `scores`; an empty frame with the right columns where there are none.
+
+    `columns` None means all. Those in `coded` are categorical: each of their few texts is held once. Raises
+    RunNotFoundError for a part that is damaged or lacks what every row has.
+    """
+    return _read(path / kind, list_parts(path, kind), kind, columns, where, coded)
+
+
+def read_parts(
+    path: Path, kind: str, columns: Sequence[str], where: pc.Expression | None = None, coded: Collection[str] = ()
+) -> Iterator[pd.DataFrame]:
+    """The same part by part; those without such rows are passed over."""
+    for part in list_parts(path, kind):
+        frame = _read(path / kind, [part], kind, columns, where, coded)
+        if not frame.empty:
+            yield frame
+
+
+def count_statuses(path: Path) -> Counter[str]:
+    """How many records of a run ended how."""
+    counted: Counter[str] = Counter()
+    for part in read_parts(path, "records", ["status"]):
+        counted.update(part["status"])
+    return counted
+
+
+def list_parts(path: Path, kind: str) -> list[Path]:
+    """The files of a table, in the order in which they were written."""
+    return sorted((path / kind).glob("part-*.parquet"))
+
+
+def _read(
+    folder: Path,
+    parts: Sequence[Path],
+    kind: str,
+    columns: Sequence[str] | None,
+    where: pc.Expression | None,
+    coded: Collection[str],
+) -> pd.DataFrame:
+    schema = SCHEMAS[kind]
+    chosen = schema.names if columns is None else list(columns)
+    try:
+        files = [str(own_file(part)) for part in parts]
+        table = pads.dataset(files, schema=schema).to_table(chosen, filter=where) if files else schema.empty_table()
+    except (OSError, pa.ArrowException) as error:
+        raise RunNotFoundError(f"{folder} cannot be read: {describe(error, 300)}") from error
+    table = table.select(chosen)
+    if lacking := [name for name in FILLED if name in chosen and table[name].null_count]:
+        raise RunNotFoundError(f"{folder} cannot be read: rows without {lacking[0]}; a part of it is damaged")
+    for index, name in enumerate(chosen):
+        if name in coded:
+            table = table.set_column(index, name, table[name].combine_chunks().dictionary_encode())
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def own_file(file: Path, most_bytes: int | None = None) -> Path:
+    """The file, if it is an ordinary one: a link may lead anywhere, and a pipe or a device is never read to its end.
+
+    Raises OSError.
+    """
+    about = file.lstat()
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError("it is no ordinary file")
+    if most_bytes is not None and about.st_size > most_bytes:
+        raise OSError(f"it has {about.st_size:,} bytes, and no run needs more than {most_bytes:,}")
+    return file
+
+
+def write_part(folder: Path, table: pa.Table, number: int) -> None:
+    """Write a table as the part of that number. Raises ExecutionError where the disk is full."""
+    replace_file(folder / f"part-{number:06d}.parquet", lambda place: pq.write_table(table, place, compression="zstd"))
+
+
+def next_number(folder: Path) -> int:
+    """The number of the part that is written next."""
+    return max((int(part.stem.split("-")[1]) for part in folder.glob("part-*.parquet")), default=-1) + 1
+
+
+def replace_file(target: Path, write: Any) -> None:
+    """Write a file under a hidden name and rename it: readers see all of it or none."""
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        fresh.unlink(missing_ok=True)  # a link of that name would be followed
+        write(fresh)
+        fresh.replace(target)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise ExecutionError(f"{target} cannot be written: {error.strerror}; check the disk's space") from error

@@ -1,0 +1,91 @@
+"""Trials: a run's records and spans as measures read them: some columns of one arm, spans a part at a time.
+
+A run of a million prompts has seven million spans: no measure holds them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from quark_bench.record import Record, Span
+from quark_bench.stats import Floats
+
+SCORE_PREFIX = "score_"
+"""A column `score_<name>` of the records holds what the scorer of that name gave."""
+PLACE = ("session", "arm", "repeat", "block", "chunk")
+"""Columns that records and spans have before their own."""
+
+
+class Trials(Protocol):
+    """Where records and spans come from; the door reads them from a run's directory."""
+
+    @property
+    def scorers(self) -> Sequence[str]:
+        """Names of the scorers that judged the records."""
+        ...
+
+    def records(self, columns: Sequence[str], arm: str | None = None) -> pd.DataFrame:
+        """These columns of the records of an arm, or of all arms; rows are in the same order whatever the columns."""
+        ...
+
+    def struck(self, columns: Sequence[str]) -> pd.DataFrame:
+        """These columns of the records, of all arms, that are not ok."""
+        ...
+
+    def spans(self, columns: Sequence[str], arm: str | None = None) -> Iterator[pd.DataFrame]:
+        """These columns of the spans, part by part in the order in which they were kept; all spans of a record come
+        in one part. The same parts come however often they are asked for."""
+        ...
+
+    def of_prompt(self, prompt_id: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The records and the spans of one prompt, whole."""
+        ...
+
+
+class FrameTrials:
+    """Trials that are in memory as two frames; columns that an empty frame lacks are added."""
+
+    def __init__(self, records: pd.DataFrame, spans: pd.DataFrame) -> None:
+        self.all_records = records if len(records) else _with_columns(records, Record._fields)
+        self.all_spans = spans if len(spans) else _with_columns(spans, Span._fields)
+
+    @property
+    def scorers(self) -> Sequence[str]:
+        names = map(str, self.all_records)
+        return [name.removeprefix(SCORE_PREFIX) for name in names if name.startswith(SCORE_PREFIX)]
+
+    def records(self, columns: Sequence[str], arm: str | None = None) -> pd.DataFrame:
+        return _of_arm(self.all_records, arm)[list(columns)]
+
+    def struck(self, columns: Sequence[str]) -> pd.DataFrame:
+        return self.all_records.loc[self.all_records["status"] != "ok", list(columns)]
+
+    def spans(self, columns: Sequence[str], arm: str | None = None) -> Iterator[pd.DataFrame]:
+        yield _of_arm(self.all_spans, arm)[list(columns)]
+
+    def of_prompt(self, prompt_id: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        records, spans = self.all_records, self.all_spans
+        return records[records["prompt_id"] == prompt_id], spans[spans["prompt_id"] == prompt_id]
+
+
+def _with_columns(empty: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
+    return empty.reindex(columns=[*dict.fromkeys((*empty, *PLACE, *fields))])
+
+
+def _of_arm(table: pd.DataFrame, arm: str | None) -> pd.DataFrame:
+    return table if arm is None else table[table["arm"] == arm]
+
+
+def is_answered(records: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which records, that have `status` as a column, are ok or degraded."""
+    return (records["status"] != "failed").to_numpy(bool)
+
+
+def numbers(frame: pd.DataFrame, name: str) -> Floats:
+    """A column as floats, NaN where nothing stands."""
+    return frame[name].to_numpy(np.float64, na_value=np.nan)
