@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from quark_bench import stats
 from quark_bench.critical_path import Layout, shares
 from quark_bench.record import ENGINE_FAULT
-from quark_bench.span_sums import SpanSums, call_quantiles
+from quark_bench.span_sums import SpanSums
 from quark_bench.stats import Floats, Groups, Interval
 from quark_bench.trials import SCORE_PREFIX, Trials, is_answered, numbers
 from quark_bench.units import BYTES, COUNT, DOLLARS, PER_SECOND, RATIO, SCORE, SECONDS, SHARE, TOKENS, Direction, Unit
@@ -107,13 +107,13 @@ def measure_arm(
 class _Records:
     """An arm's records, a few columns at a time: of a million, one column takes 8 MB.
 
-    `prompts` numbers each record's prompt: repeats of one prompt are not independent.
+    `prompts` numbers each record's prompt, as repeats of one prompt are not independent; None where none is repeated.
     """
 
     trials: Trials
     arm: str
     answered: NDArray[np.bool_]
-    prompts: Groups
+    prompts: Groups | None
 
     def columns(self, *names: str) -> pd.DataFrame:
         return self.trials.records(names, self.arm)
@@ -121,12 +121,18 @@ class _Records:
     def numbers(self, name: str) -> Floats:
         return numbers(self.columns(name), name)
 
+    def prompts_of(self, counted: NDArray[np.bool_]) -> Groups | None:
+        return None if self.prompts is None else self.prompts[counted]
+
     @property
     def failed(self) -> int:
         return int((~self.answered).sum())
 
 
-def _prompts(trials: Trials, arm: str) -> Groups:
+def _prompts(trials: Trials, arm: str) -> Groups | None:
+    """An arm has each prompt once in a repeat."""
+    if trials.records(["repeat"], arm)["repeat"].nunique() == 1:
+        return None
     return pd.factorize(trials.records(["prompt_id"], arm)["prompt_id"])[0].astype(np.int64)
 
 
@@ -144,17 +150,17 @@ def _measure(name: str, found: Interval) -> Measure:
 
 
 def _times(records: _Records) -> Intervals:
-    answered, prompts = records.answered, records.prompts
+    answered = records.answered
     found: Intervals = {}
     for name in ("latency_s", "answer_s", "service_s", "work_s", "critical_path_s"):
         given = records.numbers(name)
         counted = answered & np.isfinite(given)
-        mean = stats.mean_interval(given[counted], groups=prompts[counted])
+        mean = stats.mean_interval(given[counted], groups=records.prompts_of(counted))
         found[f"mean_{name}"] = mean.noted(f"without {records.failed} failed") if records.failed else mean
     for column, percents in (("latency_s", (50, 90, 95, 99)), ("critical_path_s", (50,))):
         slowest_last = np.where(answered, records.numbers(column), np.inf)
         for percent in percents:
-            found[f"p{percent}_{column}"] = stats.quantile_interval(slowest_last, percent / 100, groups=prompts)
+            found[f"p{percent}_{column}"] = stats.quantile_interval(slowest_last, percent / 100, groups=records.prompts)
     return found
 
 
@@ -165,7 +171,7 @@ def _efficiency(records: _Records) -> Intervals:
     latency_s, critical_s = latency_s[timed], critical_s[timed]
 
     def median(values: Floats) -> Interval:
-        return stats.quantile_interval(values, 0.5, groups=records.prompts[timed])
+        return stats.quantile_interval(values, 0.5, groups=records.prompts_of(timed))
 
     return {
         "speed_up_bound": median(records.numbers("work_s")[timed] / critical_s),
@@ -176,11 +182,11 @@ def _efficiency(records: _Records) -> Intervals:
 
 def _rates(records: _Records, in_flight: int) -> Intervals:
     """Completions a second, failed ones too as the note says, and the answered ones among them in the same windows."""
-    timed = records.columns("session", "block", "start_s", "latency_s")
-    start_s = numbers(timed, "start_s")
-    end_s = start_s + numbers(timed, "latency_s")
+    start_s = records.numbers("start_s")
+    end_s = start_s + records.numbers("latency_s")
     known = np.flatnonzero(np.isfinite(end_s))
-    by_block = [known[rows] for rows in timed.iloc[known].groupby(["session", "block"]).indices.values()]
+    places = records.columns("session", "block").iloc[known]
+    by_block = [known[rows] for rows in places.groupby(["session", "block"]).indices.values()]
     blocks_s = [end_s[rows] - start_s[rows].min() for rows in by_block]
     answered = [records.answered[rows] for rows in by_block]
     throughput = _of_blocks(stats.batch_means(blocks_s, in_flight))
@@ -225,12 +231,14 @@ def _price(records: _Records, usage: Sequence[Mapping[str, Any]]) -> Intervals:
 
 
 def _outcomes(records: _Records, sums: SpanSums) -> Intervals:
-    prompts = len(np.unique(records.prompts))
-    told = records.columns("status", "error")
-    sequential = told["error"].astype("string").str.startswith(f"{ENGINE_FAULT}:").fillna(False)
+    status = records.columns("status")["status"]
+    prompts = len(status) if records.prompts is None else len(np.unique(records.prompts))
+    struck = records.trials.struck(["arm", "error"])
+    errors = struck.loc[struck["arm"] == records.arm, "error"].astype("string")
+    sequential = errors.str.startswith(f"{ENGINE_FAULT}:").fillna(False)
 
-    def share(status: str) -> Interval:
-        return stats.wilson(float((told["status"] == status).mean()) * prompts, prompts)
+    def share(ended: str) -> Interval:
+        return stats.wilson(float((status == ended).mean()) * prompts, prompts)
 
     def total(name: str) -> Interval:
         return _number(float(np.nansum(records.numbers(name))))
@@ -238,7 +246,7 @@ def _outcomes(records: _Records, sums: SpanSums) -> Intervals:
     return {
         "failed_share": share("failed"),
         "degraded_share": share("degraded"),
-        "degraded_records": _number(float((told["status"] == "degraded").sum())),
+        "degraded_records": _number(float((status == "degraded").sum())),
         "sequential_records": _number(float(sequential.sum())),
         "tokens_in": total("tokens_in"),
         "tokens_out": total("tokens_out"),
@@ -255,7 +263,9 @@ def _scores(records: _Records) -> Intervals:
         scored = records.columns("status", SCORE_PREFIX + name)
         for end, given in (("", score_or_zero(scored, name)), ("_answered", numbers(scored, SCORE_PREFIX + name))):
             counted = np.isfinite(given) & (records.answered | (end == ""))
-            found[f"{SCORE_PREFIX}{name}{end}"] = stats.mean_interval(given[counted], groups=records.prompts[counted])
+            found[f"{SCORE_PREFIX}{name}{end}"] = stats.mean_interval(
+                given[counted], groups=records.prompts_of(counted)
+            )
     return found
 
 
@@ -264,8 +274,8 @@ def score_or_zero(records: pd.DataFrame, scorer: str) -> Floats:
     return np.where(is_answered(records), numbers(records, SCORE_PREFIX + scorer), 0.0)
 
 
-def agent_table(trials: Trials, arm: str, sums: SpanSums, layout: Layout) -> pd.DataFrame:
-    """One row per agent of an arm, in the layout's order; the index is the agent's name.
+def agent_table(sums: SpanSums, layout: Layout) -> pd.DataFrame:
+    """One row per agent of the arm whose spans these are, in the layout's order; the index is the agent's name.
 
     `calls, failed, fallback, skipped` count calls, whatever their attempts, `fallback` those that a fallback
     answered; `mean_s, p50_s, p95_s` are over calls, attempts
@@ -274,13 +284,12 @@ def agent_table(trials: Trials, arm: str, sums: SpanSums, layout: Layout) -> pd.
     work that was a simulated latency. NaN where there is nothing to say.
     """
     of = sums.by_agent
-    quantiles_s = call_quantiles(trials, arm, layout, of["calls"], (0.50, 0.95))
     counts = {name: of[name].astype(np.int64) for name in ("calls", "failed", "fallback", "skipped")}
     columns = {
         **counts,
         "mean_s": _quotient(of["work_s"], of["calls"]),
-        "p50_s": quantiles_s[:, 0],
-        "p95_s": quantiles_s[:, 1],
+        "p50_s": of["p50_s"],
+        "p95_s": of["p95_s"],
         "queue_s": _quotient(of["queue_s"], of["calls"]),
         "work_share": shares(of["work_s"]),
         "critical_path_share": shares(of["critical_s"]),

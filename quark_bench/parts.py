@@ -148,7 +148,9 @@ def _read(
     chosen = schema.names if columns is None else list(columns)
     try:
         files = [str(own_file(part)) for part in parts]
-        table = pads.dataset(files, schema=schema).to_table(chosen, filter=where) if files else schema.empty_table()
+        table = schema.empty_table()
+        if files:
+            table = pads.dataset(files, schema=schema).to_table(chosen, filter=where, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise RunNotFoundError(f"{folder} cannot be read: {describe(error, 300)}") from error
     table = table.select(chosen)
@@ -156,7 +158,7 @@ def _read(
         raise RunNotFoundError(f"{folder} cannot be read: rows without {lacking[0]}; a part of it is damaged")
     for index, name in enumerate(chosen):
         if name in coded:
-            table = table.set_column(index, name, table[name].combine_chunks().dictionary_encode())
+            table = table.set_column(index, name, pc.dictionary_encode(table[name]))
     frame: pd.DataFrame = table.to_pandas()
     return frame
 

@@ -149,7 +149,7 @@ class Run:
             attribution=throughput,
             latency_attribution=latency,
             slos=self.slos,
-            agents={arm: agent_table(self.trials, arm, self._span_sums[arm], self.layout) for arm in self.arms},
+            agents={arm: agent_table(self._span_sums[arm], self.layout) for arm in self.arms},
             prompts=self.prompts,
         )
 

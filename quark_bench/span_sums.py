@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,10 +42,6 @@ COLUMNS = (
     "tokens_out",
     "simulated_s",
 )
-MOST_DURATIONS = 2_000_000
-"""Durations held at once for quantiles, 16 MB; of more calls than that, the agents are taken in turns."""
-
-
 BY_AGENT = (
     "calls",
     "failed",
@@ -66,7 +62,8 @@ class SpanSums:
 
     `within` counts calls under way within a record, `ideal` what they would be without any overhead, `across` those
     of all records of a block together. `by_agent` has for each name in BY_AGENT one number an agent, in the layout's
-    order; `critical_s` is the part of `work_s` that lay on a record's critical path.
+    order; `critical_s` is the part of `work_s` that lay on a record's critical path. Its `p50_s` and `p95_s` are
+    quantiles of the calls' durations, attempts summed, NaN where there are none.
     """
 
     by_agent: dict[str, Floats]
@@ -81,7 +78,7 @@ class SpanSums:
 def sum_spans(trials: Trials, arm: str | None, layout: Layout) -> SpanSums:
     """Read an arm's spans once, and, before, when the calls of each part began."""
     sums = SpanSums({name: np.zeros(len(layout)) for name in BY_AGENT})
-    across = _Across(trials, arm)
+    across, took = _Across(trials, arm), _Durations(len(layout))
     for part, spans in enumerate(trials.spans(COLUMNS, arm)):
         calls = calls_of(spans, layout)
         durations_s = calls.durations_s
@@ -91,8 +88,10 @@ def sum_spans(trials: Trials, arm: str | None, layout: Layout) -> SpanSums:
         sums.ideal += under_way(record, (ends_s - durations_s).ravel(), ends_s.ravel())
         sums.across += across.add(part, spans, calls)
         sums.by_agent["critical_s"] += (durations_s * on_critical_path(durations_s, layout)).sum(axis=0)
+        took.add(calls, durations_s)
         _add_counts(sums, spans)
         _add_by_agent(sums.by_agent, spans, calls, layout)
+    sums.by_agent["p50_s"], sums.by_agent["p95_s"] = took.quantiles_s(0.50), took.quantiles_s(0.95)
     return sums
 
 
@@ -106,14 +105,14 @@ class _Across:
     def __init__(self, trials: Trials, arm: str | None) -> None:
         self._begins_s: defaultdict[Hashable, dict[int, float]] = defaultdict(dict)
         for part, spans in enumerate(trials.spans((*BLOCK, "start_s"), arm)):
-            for block, start_s in spans.groupby(list(BLOCK))["start_s"].min().items():
+            for block, start_s in spans.groupby([*BLOCK])["start_s"].min().items():
                 self._begins_s[block][part] = float(start_s)
         self._sweeps: dict[Hashable, Sweep] = {}
 
     def add(self, part: int, spans: pd.DataFrame, calls: Calls) -> UnderWay:
         """What of the blocks that end with this part is counted."""
         found = NOTHING
-        grouped = spans.iloc[calls.row].groupby(list(BLOCK), sort=False).indices
+        grouped = spans[[*BLOCK]].iloc[calls.row].groupby([*BLOCK], sort=False).indices
         for block, rows in grouped.items():
             sweep = self._sweeps.setdefault(block, Sweep())
             later_s = [start_s for number, start_s in self._begins_s[block].items() if number > part]
@@ -134,14 +133,13 @@ def _add_counts(sums: SpanSums, spans: pd.DataFrame) -> None:
 
 def _add_by_agent(sums: dict[str, Floats], spans: pd.DataFrame, calls: Calls, layout: Layout) -> None:
     """Add what was made: a call is all attempts of an agent for one record. It failed if all of them did."""
-    taken = spans.iloc[calls.row]
+    status = spans["status"].iloc[calls.row]
     cell = calls.record * calls.agents + calls.agent
 
     def attempts_by_call(counted: NDArray[np.bool_]) -> NDArray[np.int64]:
         of_cells = np.bincount(cell[counted], minlength=calls.records * calls.agents)
         return of_cells.astype(np.int64).reshape(calls.records, calls.agents)
 
-    status = taken["status"]
     attempts = attempts_by_call(np.ones(len(cell), np.bool_))
     failures = attempts_by_call((status == "failed").to_numpy(bool))
     sums["calls"] += (attempts > 0).sum(axis=0)
@@ -149,40 +147,24 @@ def _add_by_agent(sums: dict[str, Floats], spans: pd.DataFrame, calls: Calls, la
     sums["fallback"] += (attempts_by_call((status == "fallback").to_numpy(bool)) > 0).sum(axis=0)
     sums["work_s"] += calls.durations_s.sum(axis=0)
     for name in ("queue_s", "simulated_s", "tokens_in", "tokens_out"):
-        sums[name] += np.bincount(calls.agent, weights=numbers(taken, name), minlength=calls.agents)
+        sums[name] += np.bincount(calls.agent, weights=numbers(spans, name)[calls.row], minlength=calls.agents)
     skipped = spans.loc[(spans["status"] == "skipped").to_numpy(bool), "agent"].value_counts()
     sums["skipped"] += skipped.reindex([name for name, _ in layout], fill_value=0).to_numpy(float)
 
 
-def call_quantiles(
-    trials: Trials, arm: str | None, layout: Layout, calls: Floats, quantiles: Sequence[float]
-) -> Floats:
-    """Seconds, shape (agents, quantiles), of the calls' durations, attempts summed; NaN where there are none.
+class _Durations:
+    """What every call of an agent took, attempts summed; 4 bytes a call, seven digits."""
 
-    Interpolated as numpy does. `calls` are the numbers of calls by agent.
-    """
-    found = np.full((len(layout), len(quantiles)), np.nan)
-    for agents in _turns(calls):
-        durations_s: dict[int, list[Floats]] = {agent: [] for agent in agents}
-        for spans in trials.spans((*TRIAL, "agent", "status", "start_s", "end_s"), arm):
-            made = calls_of(spans, layout)
-            of_record = made.durations_s
-            called = np.zeros(of_record.shape, np.bool_)
-            called[made.record, made.agent] = True
-            for agent in agents:
-                durations_s[agent].append(of_record[called[:, agent], agent])
-        for agent, each in durations_s.items():
-            if sum(map(len, each)):
-                found[agent] = np.quantile(np.concatenate(each), quantiles)
-    return found
+    def __init__(self, agents: int) -> None:
+        self._parts: list[list[NDArray[np.float32]]] = [[] for _ in range(agents)]
 
+    def add(self, calls: Calls, durations_s: Floats) -> None:
+        called = np.zeros(durations_s.shape, np.bool_)
+        called[calls.record, calls.agent] = True
+        for agent, parts in enumerate(self._parts):
+            parts.append(durations_s[called[:, agent], agent].astype(np.float32))
 
-def _turns(calls: Floats) -> Iterator[list[int]]:
-    """The agents in groups whose durations are held at once."""
-    group: list[int] = []
-    for agent in range(len(calls)):
-        if group and calls[[*group, agent]].sum() > MOST_DURATIONS:
-            yield group
-            group = []
-        group.append(agent)
-    yield group
+    def quantiles_s(self, q: float) -> Floats:
+        """By agent, interpolated as numpy does; NaN where there are no calls."""
+        joined = (np.concatenate([*parts, np.zeros(0, np.float32)]) for parts in self._parts)
+        return np.array([np.quantile(each, q, overwrite_input=True) if each.size else np.nan for each in joined])

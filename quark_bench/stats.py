@@ -110,7 +110,7 @@ def mean_interval(values: Any, *, level: float = 0.95, groups: Groups | None = N
     Source: clustered standard errors, Miller 2024, arXiv 2411.00640; with one value a group it is s^2 / n.
     """
     given = _floats(values)
-    return ratio_of_totals(given, np.ones(len(given)), level=level, groups=groups)
+    return ratio_of_totals(given, np.broadcast_to(1.0, len(given)), level=level, groups=groups)
 
 
 def ratio_of_totals(
@@ -124,13 +124,13 @@ def ratio_of_totals(
     above, below = _floats(numerators), _floats(denominators)
     if len(above) == 0:
         return Interval(None, None, None, 0, NO_VALUES)
-    codes = np.arange(len(above)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    n = int(codes.max()) + 1
+    codes = None if groups is None else np.unique(groups, return_inverse=True)[1]
+    n = len(above) if codes is None else int(codes.max()) + 1
     total = float(below.sum())
     if total <= 0:
         return Interval(None, None, None, n, "nothing to divide by")
     ratio = float(above.sum()) / total
-    residuals = np.bincount(codes, weights=above - ratio * below)
+    residuals = _floats(above - ratio * below if codes is None else np.bincount(codes, above - ratio * below))
     if n < fewest:
         return Interval(ratio, None, None, n, f"n too small: {fewest} needed")
     se = math.sqrt(n / (n - 1) * float(residuals @ residuals)) / total
@@ -244,37 +244,40 @@ def batch_means(blocks_s: Sequence[Any], in_flight: int, counted: Sequence[Any] 
     completions each; below five windows there are no bounds. Where a block is too short to be trimmed, rates
     come from makespans. Source: batch means, Law, Simulation Modeling and Analysis, 5th ed., section 9.5.3.
     """
-    ends = [_completions(block, None if counted is None else counted[n]) for n, block in enumerate(blocks_s)]
-    ends = [block for block in ends if len(block)]
-    trimmed = [block[in_flight - 1 : len(block) - in_flight] for block in ends]
-    shortest = min((len(block) - 1 if len(block) and block[-1, 0] > block[0, 0] else 0 for block in trimmed), default=0)
+    blocks = [_completions(block, None if counted is None else counted[n]) for n, block in enumerate(blocks_s)]
+    blocks = [(ends_s, so_far) for ends_s, so_far in blocks if len(ends_s)]
+    kept = [slice(in_flight - 1, len(ends_s) - in_flight) for ends_s, _ in blocks]
+    trimmed = [(ends_s[part], so_far[part]) for (ends_s, so_far), part in zip(blocks, kept, strict=True)]
+    shortest = min(
+        (len(ends_s) - 1 if len(ends_s) and ends_s[-1] > ends_s[0] else 0 for ends_s, _ in trimmed), default=0
+    )
     if shortest < FEWEST_COMPLETIONS:
-        counts, lengths_s = [block[:, 1].sum() for block in ends], [block[-1, 0] for block in ends]
-        makespans = ratio_of_totals(counts, lengths_s, fewest=FEWEST_WINDOWS)
+        makespans = ratio_of_totals(
+            [so_far[-1] for _, so_far in blocks], [ends_s[-1] for ends_s, _ in blocks], fewest=FEWEST_WINDOWS
+        )
         return makespans.noted("from makespans: blocks too short to trim their fill and drain")
-    a_block = min(max(1, MOST_WINDOWS // len(ends)), shortest // FEWEST_COMPLETIONS)
-    windows = [_windows(block, a_block) for block in trimmed]
+    a_block = min(max(1, MOST_WINDOWS // len(blocks)), shortest // FEWEST_COMPLETIONS)
+    windows = [_windows(*block, a_block) for block in trimmed]
     while a_block > 1 and _correlated([counts / lengths_s for counts, lengths_s in windows]):
         a_block //= 2
-        windows = [_windows(block, a_block) for block in trimmed]
+        windows = [_windows(*block, a_block) for block in trimmed]
     counts_all, lengths_all_s = (np.concatenate(each) for each in zip(*windows, strict=True))
     return ratio_of_totals(counts_all, lengths_all_s, fewest=FEWEST_WINDOWS)
 
 
-def _completions(ends_s: Any, counted: Any | None) -> Floats:
-    """Rows of end and count (1 or 0), in the order of their ends."""
+def _completions(ends_s: Any, counted: Any | None) -> tuple[Floats, Floats]:
+    """The ends in their order, and how many that count there were up to each."""
     given = _floats(ends_s)
-    rows = np.column_stack([given, np.ones(len(given)) if counted is None else _floats(counted)])
-    ordered: Floats = rows[np.argsort(given, kind="stable")]
-    return ordered
+    if counted is None:
+        return np.sort(given), np.arange(1.0, len(given) + 1)
+    order = np.argsort(given, kind="stable")
+    return given[order], np.cumsum(_floats(counted)[order])
 
 
-def _windows(completions: Floats, k: int) -> tuple[Floats, Floats]:
+def _windows(ends_s: Floats, so_far: Floats, k: int) -> tuple[Floats, Floats]:
     """Counts and seconds of k windows from the first end to the last; what ends at the first opens, uncounted."""
-    ends_s = completions[:, 0]
     edges_s = np.linspace(ends_s[0], ends_s[-1], k + 1)
-    so_far = np.concatenate([[0.0], np.cumsum(completions[:, 1])])
-    return np.diff(so_far[np.searchsorted(ends_s, edges_s, side="right")]), np.diff(edges_s)
+    return np.diff(so_far[np.searchsorted(ends_s, edges_s, side="right") - 1]), np.diff(edges_s)
 
 
 def _correlated(rates: Sequence[Floats]) -> bool:

@@ -48,6 +48,8 @@ MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 64_000_000
 """Bytes; the manifest of a thousand arms has fewer."""
 WRITE_EVERY_S = 1.0
+LARGEST_PART = 50_000
+"""Spans; a part is read as a whole."""
 TOLD = frozenset({"answer", "error"})
 """Columns that agents fill with what they like."""
 
@@ -151,7 +153,8 @@ class RunWriter:
     """Appends the batches of one session to a run's directory. Used as a context manager.
 
     Clocks become offsets from `origin_s`, this process's monotonic clock at the session's start. Chunks that
-    arrived since the last write form one part, written each second, or at once where prompts last longer.
+    arrived since the last write form one part, written each second, sooner when there are many spans, or at once where
+    prompts last longer.
     """
 
     def __init__(self, path: Path, session: int, origin_s: float) -> None:
@@ -201,7 +204,9 @@ class RunWriter:
         with self._writing:
             self._held["records"].append(records)
             self._held["spans"].append(spans)
-        if time.monotonic() - self._written_s >= WRITE_EVERY_S or max(batch.records["latency_s"]) >= WRITE_EVERY_S:
+            held = sum(map(len, self._held["spans"]))
+        late = time.monotonic() - self._written_s >= WRITE_EVERY_S
+        if late or held >= LARGEST_PART or max(batch.records["latency_s"]) >= WRITE_EVERY_S:
             self.write()
 
     def write(self) -> None:

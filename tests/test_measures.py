@@ -86,7 +86,7 @@ def measured(tables: Tables, usage: Sequence[Mapping[str, Any]] = ()) -> dict[st
 
 def table_of(tables: Tables) -> pd.DataFrame:
     trials = FrameTrials(*tables)
-    return agent_table(trials, "async", sum_spans(trials, "async", LAYOUT), LAYOUT)
+    return agent_table(sum_spans(trials, "async", LAYOUT), LAYOUT)
 
 
 def test_every_measure_has_its_name_and_unit() -> None:

@@ -163,7 +163,7 @@ def weighed(arms, prompts, repeats, layout, records, spans, took_s):
         attribution=throughput,
         latency_attribution=latency,
         slos=check(slos, measures, names[-1]),
-        agents={name: agent_table(trials, name, sums[name], layout) for name in names},
+        agents={name: agent_table(sums[name], layout) for name in names},
         prompts={
             prompt_id: Prompt(prompt_id, f"What is number {prompt_id}?", reference=("a reference",))
             for prompt_id in records["prompt_id"].unique()
@@ -451,7 +451,7 @@ def test_a_run_without_any_record_is_told(findings):
         manifest={**run.manifest, "state": "interrupted", "conservation": {**NOTHING, "planned": 1, "not_run": 1}},
         trials=nothing,
         measures={"sync": measure_arm(nothing, "sync", sum_spans(nothing, "sync", LAYOUT), 1, [])},
-        agents={"sync": agent_table(nothing, "sync", sum_spans(nothing, "sync", LAYOUT), LAYOUT)},
+        agents={"sync": agent_table(sum_spans(nothing, "sync", LAYOUT), LAYOUT)},
         slos=[],
     )
     assert "This run is interrupted" in render(empty)

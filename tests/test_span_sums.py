@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quark_bench import span_sums
-from quark_bench.span_sums import call_quantiles, sum_spans
+from quark_bench.span_sums import sum_spans
 from quark_bench.trials import FrameTrials
 
 from .test_measures import LAYOUT, run
@@ -43,7 +42,7 @@ def test_spans_in_parts_add_up_to_the_same_as_at_once(sizes: list[int], failed: 
         assert one.peak == other.peak
         assert (one.busy_s, one.call_s, one.shared_s) == pytest.approx((other.busy_s, other.call_s, other.shared_s))
     for name, sums in whole.by_agent.items():
-        assert parted.by_agent[name] == pytest.approx(sums)
+        assert parted.by_agent[name] == pytest.approx(sums, nan_ok=True)
 
 
 def test_parts_that_overlap_in_time_are_counted_together() -> None:
@@ -54,11 +53,3 @@ def test_parts_that_overlap_in_time_are_counted_together() -> None:
         for trials in (FrameTrials(records, together), Parted(records, together, [1, 1, 1]))
     )
     assert parted.across.peak == whole.across.peak == len(spans)
-
-
-def test_quantiles_are_the_same_whether_agents_are_taken_together_or_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    trials = FrameTrials(*run(20, failed=[3]))
-    calls = sum_spans(trials, "async", LAYOUT).by_agent["calls"]
-    together = call_quantiles(trials, "async", LAYOUT, calls, (0.5, 0.95))
-    monkeypatch.setattr(span_sums, "MOST_DURATIONS", 1)
-    assert call_quantiles(trials, "async", LAYOUT, calls, (0.5, 0.95)) == pytest.approx(together)

@@ -34,7 +34,7 @@ def test_measures_from_the_directory_are_those_of_the_whole_tables(run):
         assert {name: (m.value, m.low, m.high, m.note) for name, m in run.measures[arm].items()} == {
             name: (m.value, m.low, m.high, m.note) for name, m in measured.items()
         }
-        pd.testing.assert_frame_equal(run.findings.agents[arm], agent_table(frames, arm, sums, run.layout))
+        pd.testing.assert_frame_equal(run.findings.agents[arm], agent_table(sums, run.layout))
 
 
 def test_rows_come_in_one_order_whatever_the_columns(run):

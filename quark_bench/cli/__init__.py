@@ -16,7 +16,9 @@ def main() -> None:
     """Entry point of `quark-bench`: the one place where an error becomes a message and an exit code."""
     try:
         from quark_bench.cli.app import call
+        from quark_bench.cli.memory import give_back_freed_memory
 
+        give_back_freed_memory()
         code = call(sys.argv[1:])
     except QuarkBenchError as error:
         print(f"quark-bench: {plain(redact(str(error)))}", file=sys.stderr)

@@ -37,6 +37,7 @@ FIRST_WORKER_S = 600.0
 
 CLIENT_SETTINGS = {
     "optimization.fuse.delayed": False,  # breaks async agents, annotations and computing a list
+    "distributed.admin.low-level-log-length": 16,  # recent messages are kept whole, and a chunk's holds its prompts
 }
 OWN_CLUSTER_SETTINGS = {
     "distributed.worker.profile.enabled": False,  # walks every thread's stack each 10 ms, on the worker's loop

@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from numpy.typing import NDArray
 
 from quark_bench.compare import Attribution
 from quark_bench.plain import one_line, shortened
@@ -21,7 +22,7 @@ from quark_bench.report.canvas import INK, draw
 from quark_bench.report.findings import Findings
 from quark_bench.report.waterfall import Lane, lanes, typical_trial
 from quark_bench.stats import Floats
-from quark_bench.trials import is_answered, numbers
+from quark_bench.trials import Trials, is_answered, numbers
 from quark_bench.units import PER_SECOND, RATIO, SECONDS, Unit
 
 COLOURS = ("#d9772b", "#1f9e89", "#3f84d8", "#b9589f", "#9a8a1c", "#7d8590")
@@ -87,24 +88,25 @@ def waterfall_figure(findings: Findings) -> str | None:
 
 def order_figure(findings: Findings) -> str | None:
     """Every trial's latency and every block's throughput in the order of the run. None without any record."""
-    trials = _in_order(findings.trials.records(["session", "arm", "block", "start_s", "latency_s", "status"]))
-    if trials.empty:
+    place = _places(findings.trials.records(["session", "block", "start_s"]))
+    if not place.size:
         return None
-    rates = _block_rates(trials)
+    rates = _block_rates(findings.trials, place)
+    shown = {arm: _shown_trials(findings.trials, place, arm) for arm in findings.arms}
     title = _title(findings, "The run in its order")
 
     def paint(figure: Figure) -> None:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         for position, arm in enumerate(findings.arms):
-            _paint_trials(above, trials[trials["arm"] == arm], arm, position)
+            _paint_trials(above, shown[arm], arm, position)
             _paint_rates(below, rates[rates["arm"] == arm], position)
         for axes in (above, below):
             axes.vlines(rates["first"][1:] - 0.5, 0, 1, transform=axes.get_xaxis_transform(), colors=INK, **FAINT)
             axes.grid(visible=False, axis="x")
-        _scale(above, "y", trials["latency_s"].to_numpy(), SECONDS)
+        _scale(above, "y", np.concatenate([numbers(each, "latency_s") for each in shown.values()]), SECONDS)
         _scale(below, "y", rates["per_s"].to_numpy(), PER_SECOND)
         above.set(ylabel="latency")
-        below.set(xlabel="trials in the order of their admission", ylabel="throughput", xlim=(-1, len(trials)))
+        below.set(xlabel="trials in the order of their admission", ylabel="throughput", xlim=(-1, len(place)))
         _titled_legend(above, title)
 
     return draw(title, 4.6, paint)
@@ -172,9 +174,8 @@ def _paint_lane(axes: Axes, lane: Lane, position: int, top: float, longest_s: fl
 
 
 def _paint_trials(axes: Axes, trials: pd.DataFrame, arm: str, position: int) -> None:
-    shown = trials.iloc[_thinned(len(trials))]
-    failed = shown["status"] == "failed"
-    answered, lost = shown[~failed], shown[failed]
+    failed = trials["status"] == "failed"
+    answered, lost = trials[~failed], trials[failed]
     dots: dict[str, Any] = {"color": _colour(position), "alpha": 0.85}
     marker = MARKERS[position % len(MARKERS)]
     axes.scatter(answered["place"], answered["latency_s"], s=12, marker=marker, linewidths=0, label=_name(arm), **dots)
@@ -222,16 +223,27 @@ def _is_whole(found: Attribution) -> bool:
     return all(each.value is not None and each.value > 0 for each in (found.branches, found.in_flight, found.total))
 
 
-def _in_order(records: pd.DataFrame) -> pd.DataFrame:
-    """Records in order of admission, their place in it as a column; sessions one after another."""
-    ordered = records.sort_values(["session", "block", "start_s"], kind="stable")
-    return ordered.assign(place=np.arange(len(ordered)))
+def _places(records: pd.DataFrame) -> NDArray[np.int64]:
+    """Each record's place in the order of admission; sessions one after another."""
+    order = np.lexsort([numbers(records, name) for name in ("start_s", "block", "session")])
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    return place
 
 
-def _block_rates(trials: pd.DataFrame) -> pd.DataFrame:
+def _shown_trials(trials: Trials, place: NDArray[np.int64], arm: str) -> pd.DataFrame:
+    """The trials of an arm that a figure has room for, in their order, with their `place`."""
+    rows = np.flatnonzero((trials.records(["arm"])["arm"] == arm).to_numpy(bool))
+    rows = rows[np.argsort(place[rows])][_thinned(len(rows))]
+    shown: pd.DataFrame = trials.records(["status", "latency_s"]).iloc[rows].assign(place=place[rows])
+    return shown
+
+
+def _block_rates(trials: Trials, place: NDArray[np.int64]) -> pd.DataFrame:
     """For each block of each session: first and last place, and completions per second of its makespan."""
-    ended = trials.assign(end_s=trials["start_s"] + trials["latency_s"])
-    blocks = ended.groupby(["session", "block", "arm"], sort=True).agg(
+    timed = trials.records(["session", "block", "arm", "start_s", "latency_s"]).assign(place=place)
+    timed["end_s"] = timed["start_s"] + timed.pop("latency_s")
+    blocks = timed.groupby(["session", "block", "arm"], sort=True).agg(
         first=("place", "min"),
         last=("place", "max"),
         n=("place", "size"),
