@@ -60,6 +60,9 @@ class Admission(NamedTuple):
 
 PASSED = Admission()
 
+CLOSED = Phase.CLOSED
+"""Looked up once for all calls: an Enum's attribute takes longer than the question."""
+
 
 @dataclass(slots=True)
 class Entry:
@@ -213,6 +216,15 @@ class Breakers:
         """See `Hub.history`; of this process's own hub."""
         return self._hub.history(run_key, self._clock())
 
+    def is_closed(self, key: Key, guard: Guard) -> bool:
+        """Whether this process knows by itself that a call may be made: then there is nothing to wait for, and
+        `admit` need not be asked."""
+        if self._link is not None:
+            self._use(key, guard)
+            if self._is_unsure(key):
+                return False
+        return self._hub.state(key).phase is CLOSED
+
     async def admit(self, key: Key, guard: Guard) -> Admission:
         """Whether a call may be made now. Waits for the hub only where this process cannot know."""
         verdict = None
@@ -235,7 +247,7 @@ class Breakers:
     def settle(self, key: Key, guard: Guard, succeeded: bool, probe: int) -> None:
         """Take in how a call that was admitted has ended. A success costs nothing while nothing fails."""
         state = self._hub.state(key)
-        if succeeded and not probe and state.phase is Phase.CLOSED and not state.failures:
+        if succeeded and not probe and state.phase is CLOSED and not state.failures:
             return
         self._hub.settle(key, guard.breaker, succeeded, probe, self._clock())
         if self._link is not None:

@@ -10,6 +10,11 @@ from quark_bench.record import Record, RecordStatus, Span, SpanStatus
 from quark_bench.schedule import longest_path
 
 
+OK = SpanStatus.OK
+GAVE_RESULT = (OK, SpanStatus.FALLBACK)
+"""A tuple, which is searched by identity: to hash a status takes longer."""
+
+
 class Outcome(NamedTuple):
     """How one agent's call ended, after all attempts, its fallback's included.
 
@@ -27,15 +32,28 @@ class Outcome(NamedTuple):
 
     @property
     def gave_result(self) -> bool:
-        return self.status is SpanStatus.OK or self.status is SpanStatus.FALLBACK
+        return self.status in GAVE_RESULT
 
 
 def conclude(
     pipeline: Pipeline, prompt: Prompt, outcomes: list[Outcome], admitted_s: float, ended_s: float
 ) -> tuple[Record, list[Span]]:
     """The record of a trial from what its agents did, in the pipeline's order."""
-    spans = [span for outcome in outcomes for span in outcome.spans]
-    durations_s = [sum(span.end_s - span.start_s for span in outcome.spans) for outcome in outcomes]
+    spans: list[Span] = []
+    durations_s: list[float] = []
+    attempts = tokens_in = tokens_out = 0
+    simulated_s = cost_usd = 0.0
+    for outcome in outcomes:  # one plain loop: a sum() for each of these takes three times as long
+        busy_s = 0.0
+        for span in outcome.spans:
+            busy_s += span.end_s - span.start_s
+            attempts += span.attempt > 0
+            tokens_in += span.tokens_in
+            tokens_out += span.tokens_out
+            simulated_s += span.simulated_s
+        spans += outcome.spans
+        durations_s.append(busy_s)
+        cost_usd += outcome.cost_usd
     answer = outcomes[pipeline.answer_index]
     status, error, culprit = _judge(pipeline, outcomes)
     latency_s = ended_s - admitted_s
@@ -53,13 +71,13 @@ def conclude(
         service_s=max(0.0, latency_s - _waits(pipeline, outcomes)),
         work_s=sum(durations_s),
         critical_path_s=longest_path(durations_s, pipeline.needs),
-        simulated_s=sum(span.simulated_s for span in spans),
-        attempts=sum(1 for span in spans if span.attempt),
+        simulated_s=simulated_s,
+        attempts=attempts,
         fallbacks=0 if status is RecordStatus.OK else sum(o.status is SpanStatus.FALLBACK for o in outcomes),
         executions=1,
-        tokens_in=sum(span.tokens_in for span in spans),
-        tokens_out=sum(span.tokens_out for span in spans),
-        cost_usd=sum(outcome.cost_usd for outcome in outcomes),
+        tokens_in=tokens_in,
+        tokens_out=tokens_out,
+        cost_usd=cost_usd,
         worker=answer.spans[-1].worker,
     )
     return record, spans
@@ -68,7 +86,7 @@ def conclude(
 def _judge(pipeline: Pipeline, outcomes: list[Outcome]) -> tuple[RecordStatus, str | None, str | None]:
     """Status, error and the agent at fault: the first failure that is not optional; else a fault of the engine,
     which no agent is to blame for; else the first failure that was borne."""
-    if all(outcome.status is SpanStatus.OK and outcome.fault is None for outcome in outcomes):
+    if all(outcome.status is OK and outcome.fault is None for outcome in outcomes):
         return RecordStatus.OK, None, None
     steps = list(zip(pipeline.steps, outcomes, strict=True))
     answered = outcomes[pipeline.answer_index].gave_result
