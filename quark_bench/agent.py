@@ -104,7 +104,9 @@ class Call:
         It differs between runs, arms, prompts, repeats, agents and inputs. Hashed when it is read, from the inputs
         as they are then.
         """
-        given = [f"{canonical(name)}={canonical_form(self.inputs[name])}" for name in self.inputs if name not in RESERVED]
+        given = [
+            f"{canonical(name)}={canonical_form(value)}" for name, value in self.inputs.items() if name not in RESERVED
+        ]
         named = (self.run_key, self.prompt_id, str(self.repeat), canonical(self.agent), *sorted(given))
         return hashlib.sha256("\0".join(named).encode()).hexdigest()[:32]
 

@@ -9,7 +9,6 @@ from quark_bench.pipeline import Pipeline
 from quark_bench.record import Record, RecordStatus, Span, SpanStatus
 from quark_bench.schedule import longest_path
 
-
 OK = SpanStatus.OK
 GAVE_RESULT = (OK, SpanStatus.FALLBACK)
 """A tuple, which is searched by identity: to hash a status takes longer."""

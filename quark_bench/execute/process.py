@@ -116,10 +116,10 @@ def this_process() -> Process:
 
 
 def spare_the_collector() -> None:
-    """Let the garbage collector pass over everything that is here by now: Dask's modules, an index that a set-up loaded.
+    """Let the garbage collector pass over all that is here by now: Dask's modules, an index that a set-up loaded.
 
-    It would walk through all of it again for every few thousand prompts (seen: a quarter of a worker's CPU time).
-    What an earlier call spared is looked through once more, so that nothing is kept for longer than a run.
+    It would walk through it again for every few thousand prompts (seen: a quarter of a worker's CPU time). What an
+    earlier call spared is looked through once more, so that no garbage is kept for longer than a run.
     """
     gc.unfreeze()
     gc.collect()
