@@ -237,7 +237,6 @@ def test_waits_of_known_length_are_measured_as_they_are(way_named, run_with, way
 def test_a_slow_branch_holds_up_no_chain_beside_it(way, run_with, pipeline):
     run = run_with(way, 3, f"waits.py:{pipeline}", arms=["parallel"])
     bearable = 1.25 if way.granularity == "agent" else 1.02  # a hop a level, on top of what agents take
-    assert median(run.records["critical_path_s"]) == pytest.approx(waits.IDEAL_S, rel=0.05)
     assert median(run.records["latency_s"] / run.records["critical_path_s"]) <= bearable
 
 
