@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, Protocol, overload
 
 from quark_bench.errors import PipelineError
-from quark_bench.fingerprint import fingerprint
+from quark_bench.fingerprint import canonical_form
 from quark_bench.policy import Policy
 
 RESERVED = ("prompt", "call")
@@ -104,8 +104,10 @@ class Call:
         It differs between runs, arms, prompts, repeats, agents and inputs. Hashed when it is read, from the inputs
         as they are then.
         """
-        given = {canonical(name): value for name, value in self.inputs.items() if name not in RESERVED}
-        named = (self.run_key, self.prompt_id, str(self.repeat), canonical(self.agent), fingerprint(given))
+        given = [
+            f"{canonical(name)}={canonical_form(value)}" for name, value in self.inputs.items() if name not in RESERVED
+        ]
+        named = (self.run_key, self.prompt_id, str(self.repeat), canonical(self.agent), *sorted(given))
         return hashlib.sha256("\0".join(named).encode()).hexdigest()[:32]
 
     def model(self, messages: Sequence[Message]) -> Any:

@@ -1,4 +1,4 @@
-"""Fingerprint: a hash of any value, equal in every process and on every machine for equal values.
+"""Fingerprint: any value as text, equal in every process and on every machine for equal values, to be hashed.
 
 Pickles will not do: they remember which parts were one and the same object. Nor will `repr`: it may tell an address
 in memory.
@@ -6,7 +6,6 @@ in memory.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Set
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -16,17 +15,12 @@ PLAIN = frozenset({str, int, float, bool, type(None), bytes})
 """Types whose repr tells all there is, and the same everywhere."""
 
 
-def fingerprint(value: object) -> str:
-    """The sha256 of the value's canonical form, as hex digits.
+def canonical_form(value: Any, above: tuple[int, ...] = ()) -> str:
+    """The value as text: containers part by part, other objects by class and state.
 
     The order of a dict's keys and of a set's members does not count; types do: `1`, `1.0`, `True` and `"1"` differ.
+    `above` holds the identities of the objects around it, so that one that holds itself comes to an end.
     """
-    return hashlib.sha256(canonical_form(value).encode()).hexdigest()
-
-
-def canonical_form(value: Any, above: tuple[int, ...] = ()) -> str:
-    """The value as text: containers part by part, other objects by class and state. `above` holds the identities of
-    the objects around it, so that one that holds itself comes to an end."""
     if type(value) in PLAIN:
         return repr(value)
     if id(value) in above:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quark_bench.execute import breakers as module
-from quark_bench.execute.breakers import Breakers, Guard, Hub, histories
+from quark_bench.execute.breakers import PASSED, Breakers, Guard, Hub, histories
 from quark_bench.execute.decide import Phase, Verdict
 from quark_bench.policy import Breaker
 
@@ -178,10 +178,51 @@ def test_successes_while_nothing_fails_say_nothing(linked):
         await process.admit(KEY, GUARD)
         asked = line.messages
         for _ in range(1_000):
-            admission = await process.admit(KEY, GUARD)
-            process.settle(KEY, GUARD, True, admission.probe)
+            assert process.is_closed(KEY, GUARD)
+            process.settle(KEY, GUARD, True, 0)
         assert line.messages == asked
         assert hub.history("run", 0)[0][2:5] == [0, 0, 0]
+
+    linked(story)
+
+
+@given(
+    st.lists(st.sampled_from(["admit", "succeed", "fail", "wait", "cut", "mend"]), max_size=25),
+    st.booleans(),
+)
+def test_a_breaker_known_to_be_closed_lets_the_call_pass(events, is_linked):
+    async def told():
+        clock = Clock()
+        line = Line(Hub(), clock)
+        breakers = Breakers(clock, lambda: NOON_S)
+        breakers.link(line if is_linked else None)
+        for event in events:
+            if event == "admit":
+                known = breakers.is_closed(KEY, GUARD)
+                admission = await breakers.admit(KEY, GUARD)
+                assert admission == PASSED or not known
+                breakers.settle(KEY, GUARD, True, admission.probe)
+            elif event == "wait":
+                clock.now_s += 1.5
+            elif event in ("cut", "mend"):
+                line.cut = event == "cut"
+            else:
+                breakers.settle(KEY, GUARD, event == "succeed", 0)
+
+    asyncio.run(told())
+
+
+def test_a_process_that_has_not_heard_of_the_hub_for_a_while_does_not_go_by_its_view(linked):
+    async def story(clock, hub, processes, lines):
+        process, line = processes[0], lines[0]
+        assert not process.is_closed(KEY, GUARD)
+        await process.admit(KEY, GUARD)
+        assert process.is_closed(KEY, GUARD)
+        clock.now_s += module.FRESH_S + 0.1
+        assert not process.is_closed(KEY, GUARD)
+        line.cut = True
+        await process.admit(KEY, GUARD)
+        assert process.is_closed(KEY, GUARD), "there is nobody to ask"
 
     linked(story)
 

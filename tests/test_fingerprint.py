@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quark_bench.fingerprint import canonical_form, fingerprint
+from quark_bench.fingerprint import canonical_form
 
 texts = st.text("ab'\",:\\{é\ud83d")
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts | st.binary()
@@ -64,17 +64,17 @@ def typed(value):
 
 @given(values, values)
 def test_fingerprints_are_equal_where_values_of_equal_types_are(one, other):
-    assert (fingerprint(one) == fingerprint(other)) == (typed(one) == typed(other))
+    assert (canonical_form(one) == canonical_form(other)) == (typed(one) == typed(other))
 
 
 @given(values)
 def test_a_value_that_has_travelled_has_its_fingerprint_still(value):
-    assert fingerprint(pickle.loads(pickle.dumps(value))) == fingerprint(value)
+    assert canonical_form(pickle.loads(pickle.dumps(value))) == canonical_form(value)
 
 
 @given(st.dictionaries(texts, st.integers(), min_size=2))
 def test_the_order_of_keys_does_not_count(value):
-    assert fingerprint(dict(reversed(value.items()))) == fingerprint(value)
+    assert canonical_form(dict(reversed(value.items()))) == canonical_form(value)
 
 
 KINDS = [
@@ -88,14 +88,14 @@ KINDS = [
     np.arange(6).reshape(2, 3),
     np.float32(1.5),
     ValueError("no such order", 3),
-    {Passage: [len, fingerprint]},
+    {Passage: [len, canonical_form]},
 ]
 
 
 @pytest.mark.parametrize("value", KINDS, ids=lambda value: type(value).__name__)
 def test_objects_are_told_by_class_and_state_and_never_by_address(value):
     travelled = cloudpickle.loads(cloudpickle.dumps(value))
-    assert fingerprint(travelled) == fingerprint(value)
+    assert canonical_form(travelled) == canonical_form(value)
     assert "0x" not in canonical_form(value)
 
 
@@ -116,27 +116,27 @@ def test_objects_are_told_by_class_and_state_and_never_by_address(value):
     ],
 )
 def test_objects_that_differ_in_any_part_have_different_fingerprints(one, other):
-    assert fingerprint(one) != fingerprint(other)
+    assert canonical_form(one) != canonical_form(other)
 
 
 def test_parts_that_are_one_and_the_same_object_count_like_equal_ones():
     part = ["same"]
-    assert fingerprint([part, part]) == fingerprint([["same"], ["same"]])
+    assert canonical_form([part, part]) == canonical_form([["same"], ["same"]])
 
 
-def test_a_value_that_holds_itself_has_a_fingerprint():
+def test_a_value_that_holds_itself_has_a_canonical_form():
     round_and_round = []
     round_and_round.append(round_and_round)
-    assert fingerprint(round_and_round) == fingerprint(pickle.loads(pickle.dumps(round_and_round)))
+    assert canonical_form(round_and_round) == canonical_form(pickle.loads(pickle.dumps(round_and_round)))
 
 
 def test_what_cannot_be_taken_apart_is_told_by_its_class():
-    assert fingerprint(threading.Lock()) == fingerprint(threading.Lock())
+    assert canonical_form(threading.Lock()) == canonical_form(threading.Lock())
 
 
 SCRIPT = """
-from quark_bench.fingerprint import fingerprint
-print(fingerprint({"b": {"x", "y", "z", 1}, "a": [1.5, None, b"q", {"k": frozenset("abc")}]}))
+from quark_bench.fingerprint import canonical_form
+print(canonical_form({"b": {"x", "y", "z", 1}, "a": [1.5, None, b"q", {"k": frozenset("abc")}]}))
 """
 
 

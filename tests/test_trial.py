@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from quark_bench.agent import agent
+from quark_bench.agent import Call, agent
 from quark_bench.dataset import Prompt
 from quark_bench.errors import ExecutionError
 from quark_bench.execute.deadlines import Deadlines
@@ -17,6 +17,7 @@ from quark_bench.execute.values import answer_text, check_travels
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Strategy
 from quark_bench.policy import Breaker
+from quark_bench.record import Span
 
 PARALLEL, SEQUENTIAL = Strategy.PARALLEL, Strategy.SEQUENTIAL
 both = pytest.mark.parametrize("strategy", Strategy)
@@ -505,6 +506,40 @@ def test_arms_share_seeds_and_not_what_calls_are_known_by():
     one, other = case(arm="sync"), case(arm="async")
     assert one.seed == other.seed
     assert one.run_key != other.run_key
+
+
+@both
+def test_a_trial_leaves_no_garbage_to_be_collected(strategy):
+    """Collections walk through all that is under way: cycles would make them longer with every prompt in flight."""
+
+    @agent(breaker=Breaker())
+    async def keyed(prompt, call):
+        return call.idempotency_key
+
+    def blocking(prompt):
+        return prompt.text
+
+    async def joined(keyed, blocking):
+        await asyncio.sleep(0)
+        return [keyed, blocking]
+
+    wired = Wired(Pipeline("clean", [keyed, blocking, failing(optional=True), joined], answer="joined"))
+
+    async def left():
+        bench = new_bench(wired)
+        await run_trial(wired, case(), strategy, bench)
+        gc.collect()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for _ in range(5):
+                await run_trial(wired, case(), strategy, bench)
+            gc.collect()
+            return [each for each in gc.garbage if isinstance(each, Call | Prompt | Span)]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+
+    assert asyncio.run(left()) == []
 
 
 def test_a_set_up_that_fails_names_its_agent():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -68,7 +69,8 @@ async def attempt(
     branch.deadline_s = math.inf if limit_s is None else start_s + limit_s
     value, answer, error = None, None, None
     try:
-        value = await _call_agent(callee.agent, arguments, threads)
+        agent = callee.agent
+        value = await (agent.function(**arguments) if agent.is_async else _call_sync(agent, arguments, threads))
         if type(value) not in PLAIN:
             check_travels(value)
         if callee.is_answer:
@@ -95,9 +97,7 @@ async def attempt(
     return (value, answer, None) if error is None else (None, None, Failed(Failure.ERROR, error))
 
 
-async def _call_agent(agent: Agent, arguments: dict[str, Any], threads: Threads | None) -> Any:
-    if agent.is_async:
-        return await agent.function(**arguments)
+async def _call_sync(agent: Agent, arguments: dict[str, Any], threads: Threads | None) -> Any:
     value = agent.function(**arguments) if threads is None else await threads.call(agent.function, arguments)
     return await value if inspect.isawaitable(value) else value
 
@@ -117,7 +117,7 @@ def handed_on(arguments: dict[str, Any], fallback: Agent, prompt: Prompt) -> dic
     return taken | ({"prompt": prompt} if fallback.takes_prompt else {})
 
 
-def joined_errors(errors: list[str]) -> str:
+def joined_errors(errors: Sequence[str]) -> str:
     """The error of an agent, and in short those of the fallbacks that failed after it."""
     if len(errors) == 1:
         return errors[0]

@@ -60,6 +60,9 @@ class Admission(NamedTuple):
 
 PASSED = Admission()
 
+CLOSED = Phase.CLOSED
+"""Looked up once for all calls: an Enum's attribute takes longer than the question."""
+
 
 @dataclass(slots=True)
 class Entry:
@@ -213,6 +216,12 @@ class Breakers:
         """See `Hub.history`; of this process's own hub."""
         return self._hub.history(run_key, self._clock())
 
+    def is_closed(self, key: Key, guard: Guard) -> bool:
+        """Whether this process knows by itself that `admit` would let a call pass, which then need not be awaited."""
+        if self._hub.state(key).phase is not CLOSED:
+            return False
+        return self._link is None or not self._is_stale(self._use(key, guard).used_s)
+
     async def admit(self, key: Key, guard: Guard) -> Admission:
         """Whether a call may be made now. Waits for the hub only where this process cannot know."""
         verdict = None
@@ -235,7 +244,7 @@ class Breakers:
     def settle(self, key: Key, guard: Guard, succeeded: bool, probe: int) -> None:
         """Take in how a call that was admitted has ended. A success costs nothing while nothing fails."""
         state = self._hub.state(key)
-        if succeeded and not probe and state.phase is Phase.CLOSED and not state.failures:
+        if succeeded and not probe and state.phase is CLOSED and not state.failures:
             return
         self._hub.settle(key, guard.breaker, succeeded, probe, self._clock())
         if self._link is not None:
@@ -271,7 +280,11 @@ class Breakers:
         if now_s < self._alone_until_s:
             return False
         state = self._hub.state(key)
-        return now_s - self._fresh_s > FRESH_S or (state.phase is not Phase.CLOSED and now_s >= state.until_s)
+        return self._is_stale(now_s) or (state.phase is not CLOSED and now_s >= state.until_s)
+
+    def _is_stale(self, now_s: float) -> bool:
+        """Whether the hub, if it can be reached, has been silent for too long to go by this process's view."""
+        return now_s - self._fresh_s > FRESH_S and now_s >= self._alone_until_s
 
     async def _keep_up(self) -> None:
         """Exchange views with the hub while calls are made, sooner where there is something to say or to hear."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from typing import Any
 
 SHORTEST_SWEEP_S, LONGEST_SWEEP_S = 0.002, 0.25
 STUCK_S = 5.0
@@ -21,7 +22,7 @@ class Branch:
 
     __slots__ = ("agent", "deadline_s", "expired", "task")
 
-    def __init__(self, task: asyncio.Task[None]) -> None:
+    def __init__(self, task: asyncio.Task[Any]) -> None:
         self.task = task
         self.agent = ""
         self.deadline_s = math.inf

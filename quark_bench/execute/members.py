@@ -23,7 +23,7 @@ from distributed import Client, Worker
 
 from quark_bench.errors import ClusterError, ExecutionError, describe
 from quark_bench.execute.liveness import SILENT_S, View, fault_of
-from quark_bench.execute.process import this_process
+from quark_bench.execute.process import spare_the_collector, this_process
 from quark_bench.execute.round_trips import SAME_CLOCK, TRIED, ClockOffset, best_offset, read_clock
 from quark_bench.execute.shared import link_breakers
 
@@ -299,4 +299,5 @@ def _load_here(payload: bytes, worker: Worker) -> tuple[str, str | None]:
             link_breakers(process, worker)
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a set-up must not end the worker
         return process.bench.worker, describe(error)
+    spare_the_collector()
     return process.bench.worker, None
