@@ -10,7 +10,7 @@ demo: $(READY)
 
 # Side by side on all cores, but for what is timed.
 test: check
-	$(BIN)/python -m pytest -m "not soak and not timed" --numprocesses auto --dist worksteal --quiet
+	$(BIN)/python -m pytest -m "not soak and not timed and not scale" --numprocesses auto --dist worksteal --quiet
 	$(BIN)/python -m pytest -m timed
 
 check: $(READY)

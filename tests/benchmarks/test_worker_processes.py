@@ -4,7 +4,7 @@ import time
 
 import pytest
 from bars import Beside, Row, at_least
-from work import WAITS, makespan_s, texts
+from work import WAITS, makespan_s, rate, texts
 
 from ..clusters import dask_processes
 
@@ -18,11 +18,11 @@ ROUNDS = 3
 def test_two_processes_burn_cpu_almost_twice_as_fast_as_one(run_on, compare):
     prompts = texts(40)
 
-    def rate(workers):
-        return len(prompts) / makespan_s(run_on("local", prompts, "burns", workers=workers))
+    def rate_of(workers):
+        return rate(run_on("local", prompts, "burns", workers=workers))
 
-    beside = {"one process": Beside(lambda: rate(1), at_least(1.8))}
-    compare("agents that burn 20 ms of CPU each, 2 processes", "prompts/s", lambda: rate(2), beside)
+    beside = {"one process": Beside(lambda: rate_of(1), at_least(1.8))}
+    compare("agents that burn 20 ms of CPU each, 2 processes", "prompts/s", lambda: rate_of(2), beside)
 
 
 def test_throughput_grows_with_prompts_in_flight_and_not_with_processes(run_on, tell, benchmark, tmp_path):
@@ -30,12 +30,11 @@ def test_throughput_grows_with_prompts_in_flight_and_not_with_processes(run_on, 
     loads = {count: [] for count in PROCESSES}
 
     def measure(cluster, client, in_flight, count):
-        prompts = texts(10 * in_flight)
         before_s = client.run_on_scheduler(time.process_time)
-        took_s = makespan_s(run_on(cluster.address, prompts, "waits", in_flight=in_flight, granularity="chunk"))
-        rates[in_flight, count].append(len(prompts) / took_s)
-        if in_flight == max(IN_FLIGHT):  # connecting and warming up counted in: it is no less than the load
-            loads[count].append((client.run_on_scheduler(time.process_time) - before_s) / took_s)
+        run = run_on(cluster.address, texts(10 * in_flight), "waits", in_flight=in_flight, granularity="chunk")
+        rates[in_flight, count].append(rate(run))
+        if in_flight == max(IN_FLIGHT):  # connecting and warming up are counted in: the load is no more than this
+            loads[count].append((client.run_on_scheduler(time.process_time) - before_s) / makespan_s(run))
 
     def on_ever_more_processes():
         with dask_processes(tmp_path / "cluster") as cluster, cluster.client() as client:

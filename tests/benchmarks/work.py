@@ -94,3 +94,8 @@ def makespan_s(run):
     """What a run took, from its first admission to the end of its last record."""
     records = run.records
     return (records["start_s"] + records["latency_s"]).max() - records["start_s"].min()
+
+
+def rate(run):
+    """Its prompts a second."""
+    return len(run.records) / makespan_s(run)
