@@ -16,7 +16,7 @@ def section(results):
     where = f"{results['datetime'][:10]}, {machine['cores']} cores of an {machine['cpu']['brand_raw']}"
     versions = {"Python": machine["python_version"]} | machine["versions"]
     rows = [Row.of_data(row) for each in results["benchmarks"] for row in each["extra_info"]["rows"]]
-    return f"{where}, {', '.join(map(' '.join, versions.items()))}:\n\n{markdown_table(rows)}\n"
+    return f"{where}, {', '.join(map(' '.join, versions.items()))}:\n\n{markdown_table(rows)}\n\n"
 
 
 def main(found, readme):
