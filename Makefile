@@ -3,14 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test check bench soak format clean
+.PHONY: demo test check bench peers table soak format clean
 
 demo: $(READY)
 	$(BIN)/quark-bench run datasets/quickstart.jsonl
 
 # Side by side on all cores, but for what is timed.
 test: check
-	$(BIN)/python -m pytest -m "not soak and not timed" --numprocesses auto --dist worksteal --quiet
+	$(BIN)/python -m pytest -m "not soak and not timed and not scale" --numprocesses auto --dist worksteal --quiet
 	$(BIN)/python -m pytest -m timed
 
 check: $(READY)
@@ -19,8 +19,18 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Ratios of one process run, as a table and as JSON. BENCH_PROMPTS=1000000 makes the largest run a million prompts.
 bench: $(READY)
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-json=.benchmarks/bench.json
+	mkdir -p .benchmarks
+	$(BIN)/python -m pytest tests/benchmarks -m "timed or scale" --benchmark-quiet --benchmark-json=.benchmarks/bench.json
+
+# The other orchestrators that `make bench` puts beside ours where it finds them.
+peers: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,peers]'
+
+# Into the README goes what the last `make bench` found.
+table: $(READY)
+	$(BIN)/python tests/benchmarks/readme.py .benchmarks/bench.json README.md
 
 # The judged repetitions of every fault; its table is tests/soak/RESULTS.md.
 soak: $(READY)

@@ -1,74 +1,107 @@
-"""One cluster for all benchmarks, and how two ways of doing the same are measured side by side."""
+"""Where benchmarks run, how two ways of doing the same are measured side by side, and the table of it all."""
 
-import statistics
+import importlib.metadata
+import os
 import sys
 from pathlib import Path
 
 import pytest
-from distributed import Client, LocalCluster
 
 from quark_bench import Dataset, bench
+from quark_bench.execute.cluster import open_cluster
+from quark_bench.execute.cluster_spec import read_spec
 
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER))  # worker processes inherit it: handwritten.py travels by reference, the cheapest way
 
+from bars import Row, text_table  # noqa: E402 - found by the line above
 
-@pytest.fixture(scope="session")
-def cluster():
-    """Two worker processes with room for every call under way; its address is what `on=` takes."""
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=16,
-        processes=True,
-        host="127.0.0.1",
-        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-    ) as started:
-        yield started.scheduler_address
+ROUNDS = 5
+ROWS = pytest.StashKey[list]()
+MATTERS = ("dask", "langgraph", "apache-hamilton")
+"""Whose versions stand beside the figures."""
 
 
-@pytest.fixture(scope="session")
-def client(cluster):
-    """A client for what is written by hand."""
-    with Client(cluster, set_as_default=False) as connected:
-        yield connected
+@pytest.fixture(scope="module")
+def client():
+    """Of two worker processes like those that `--on local` starts, with a thread for each of 128 calls under way."""
+    with open_cluster(read_spec("local"), workers=2, threads=64) as connection:
+        yield connection.client
 
 
 @pytest.fixture
-def async_arm(cluster, tmp_path):
-    """Runs texts through a pipeline of pipelines.py in the async arm, as a user would."""
+def run_on(tmp_path):
+    """Runs texts through a pipeline of pipelines.py, somewhere; all of them must come back whole."""
 
-    def run(texts, pipeline, *, in_flight, granularity):
-        return bench(
-            Dataset.of(texts),
-            f"{FOLDER / 'pipelines.py'}:{pipeline}",
-            arms=["async"],
-            on=cluster,
-            in_flight=in_flight,
-            granularity=granularity,
-            out=tmp_path,
-        )
+    def run(on, texts, pipeline, *, arm="async", **options):
+        named = f"{FOLDER / 'pipelines.py'}:{pipeline}"
+        run = bench(Dataset.of(texts), named, arms=[arm], on=on, out=tmp_path, **options)
+        assert (run.records["status"] == "ok").all()
+        assert len(run.spans) == len(texts) * len(run.layout)
+        return run
 
     return run
 
 
 @pytest.fixture
-def side_by_side(benchmark):
-    """Measures ours and theirs in turn; the median of the ratios, ours over theirs, a pair at a time."""
+def run(client, run_on):
+    """Runs texts on the two worker processes."""
 
-    def measure(ours, theirs, pairs):
-        rates = {"ours": [], "theirs": []}
-        benchmark.pedantic(
-            lambda: rates["ours"].append(ours()),
-            setup=lambda: rates["theirs"].append(theirs()),
-            rounds=pairs,
-        )
-        ratios = [a / b for a, b in zip(rates["ours"], rates["theirs"], strict=True)]
-        ratio = statistics.median(ratios)
-        benchmark.extra_info.update(
-            {f"{whose}_prompts_per_s": round(statistics.median(each)) for whose, each in rates.items()},
-            ratio=round(ratio, 3),
-            ratios=[round(each, 3) for each in ratios],
-        )
-        return ratio
+    def run(texts, pipeline, granularity="chunk", **options):
+        return run_on(client.scheduler.address, texts, pipeline, granularity=granularity, **options)
+
+    return run
+
+
+@pytest.fixture
+def tell(request, benchmark):
+    """Takes a row into the table and into the JSON file; whatever it says, the test goes on."""
+    benchmark.extra_info["rows"] = []
+
+    def told(row):
+        request.config.stash.setdefault(ROWS, []).append(row)
+        benchmark.extra_info["rows"].append(row.as_data())
+
+    return told
+
+
+@pytest.fixture
+def compare(benchmark, tell):
+    """Measures ours and everything beside it in turn, round by round; a row for each of those."""
+
+    def measure(case, unit, ours, beside, rounds=ROUNDS):
+        values, others = [], {name: [] for name in beside}
+
+        def measure_others():
+            for name, each in beside.items():
+                others[name].append(each.measured())
+
+        benchmark.pedantic(lambda: values.append(ours()), setup=measure_others, rounds=rounds)
+        rows = [Row.of_pairs(case, unit, values, name, others[name], each.bar) for name, each in beside.items()]
+        for row in rows:
+            tell(row)
+        unbearable = [f"{row.ratios} x {row.beside}, the bar is {row.bar}" for row in rows if not row.bearable]
+        assert not unbearable
 
     return measure
+
+
+def pytest_benchmark_update_machine_info(config, machine_info):
+    """What the README tells of the machine."""
+    machine_info["cores"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    machine_info["versions"] = {name: version for name in MATTERS if (version := installed_version(name))}
+
+
+def installed_version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if rows := config.stash.get(ROWS, []):
+        terminalreporter.section("beside the same work by hand and by others")
+        terminalreporter.write_line(text_table(rows))
+        if absent := [name for name in MATTERS if not installed_version(name)]:
+            terminalreporter.write_line(f"\nnot installed and left out: {', '.join(absent)}; `make peers` adds them")

@@ -1,67 +1,64 @@
-"""The pipelines that the benchmarks run: seven agents in four layers that do nothing, or wait for a known time.
-
-nlu -------+                            +-> metrics
-memory ----+-> reasoning -> planning ---+
-retrieval -+                            +-> self_improvement
-"""
+"""The graphs of work.py as pipelines."""
 
 import asyncio
-import functools
+from inspect import Parameter, Signature
 
-from quark_bench import Pipeline, agent
+import work
 
-WAITS_S = {
-    "nlu": 0.020,
-    "memory": 0.030,
-    "retrieval": 0.050,
-    "reasoning": 0.100,
-    "planning": 0.060,
-    "metrics": 0.005,
-    "self_improvement": 0.010,
-}
-CRITICAL_PATH_S = sum(WAITS_S[name] for name in ("retrieval", "reasoning", "planning", "self_improvement"))
+from quark_bench import Breaker, Pipeline, agent
+
+BURN_ROUNDS = 1_000_000
+"""Of an empty loop: about 20 ms."""
 
 
-async def nlu(prompt):
-    return prompt.text
+def passing(_wait_s):
+    async def step(prompt, **inputs):
+        return prompt.text
+
+    return step, ["prompt"]
 
 
-async def memory(prompt):
-    return prompt.text
+def keyed(_wait_s):
+    async def step(prompt, call, **inputs):
+        assert call.idempotency_key
+        return prompt.text
+
+    return step, ["prompt", "call"]
 
 
-async def retrieval(prompt):
-    return prompt.text
+def waiting(wait_s):
+    async def step(prompt, **inputs):
+        await asyncio.sleep(wait_s * work.slowness(prompt.text))
+        return prompt.text
+
+    return step, ["prompt"]
 
 
-async def reasoning(nlu, memory, retrieval):
-    return retrieval
+def burning(_wait_s):
+    def step(prompt, **inputs):
+        for _ in range(BURN_ROUNDS):
+            pass
+        return prompt.text
+
+    return step, ["prompt"]
 
 
-async def planning(reasoning):
-    return reasoning
+def pipeline(name, graph, kind, answer=work.ANSWER, **policy):
+    """All agents of one kind, under one policy."""
+
+    def made(step_name):
+        step, given = kind(graph.waits_s[step_name])
+        names = [*given, *graph.needs[step_name]]
+        step.__signature__ = Signature([Parameter(each, Parameter.POSITIONAL_OR_KEYWORD) for each in names])
+        return agent(name=step_name, **policy)(step)
+
+    return Pipeline(name, [made(step_name) for step_name in graph.needs], answer=answer)
 
 
-async def metrics(planning):
-    return planning
-
-
-async def self_improvement(planning):
-    return planning
-
-
-def waiting(step):
-    """The step after its wait."""
-
-    @functools.wraps(step)
-    async def waited(**inputs):
-        await asyncio.sleep(WAITS_S[step.__name__])
-        return await step(**inputs)
-
-    return waited
-
-
-STEPS = (nlu, memory, retrieval, reasoning, planning, metrics, self_improvement)
-
-null = Pipeline("null", [agent(step) for step in STEPS], answer="reasoning")
-waits = Pipeline("waits", [agent(waiting(step)) for step in STEPS], answer="reasoning")
+null = pipeline("null", work.NULL, passing)
+guarded = pipeline("guarded", work.NULL, keyed, timeout_s=30, retries=2, backoff_s=0.05, breaker=Breaker())
+waits = pipeline("waits", work.WAITS, waiting)
+burns = pipeline("burns", work.NULL, burning, cpu=True)
+slow_first, slow_last, slow_between = (
+    pipeline(name, graph, waiting, answer="join") for name, graph in work.BESIDE.items()
+)
