@@ -182,20 +182,29 @@ def _efficiency(records: _Records) -> Intervals:
 
 def _rates(records: _Records, in_flight: int) -> Intervals:
     """Completions a second, failed ones too as the note says, and the answered ones among them in the same windows."""
-    start_s = records.numbers("start_s")
-    end_s = start_s + records.numbers("latency_s")
-    known = np.flatnonzero(np.isfinite(end_s))
-    places = records.columns("session", "block").iloc[known]
-    by_block = [known[rows] for rows in places.groupby(["session", "block"]).indices.values()]
-    blocks_s = [end_s[rows] - start_s[rows].min() for rows in by_block]
-    answered = [records.answered[rows] for rows in by_block]
-    throughput = _of_blocks(stats.batch_means(blocks_s, in_flight))
+    blocks = _completions_by_block(records)
+    ends_s = [each for each, _ in blocks]
+    throughput = _of_blocks(stats.batch_means(ends_s, in_flight))
     return {
         "throughput_per_s": throughput.noted(f"{records.failed} failed among the completions")
         if records.failed
         else throughput,
-        "goodput_per_s": _of_blocks(stats.batch_means(blocks_s, in_flight, answered)),
+        "goodput_per_s": _of_blocks(stats.batch_means(ends_s, in_flight, [answered for _, answered in blocks])),
     }
+
+
+def _completions_by_block(records: _Records) -> list[tuple[Floats, NDArray[np.bool_]]]:
+    """For each block of each session its records' ends, in seconds since it began, and whether they are answered."""
+    start_s = records.numbers("start_s")
+    end_s = start_s + records.numbers("latency_s")
+    places = records.columns("session", "block")
+    place = places["session"].to_numpy(np.int64) << 32 | places["block"].to_numpy(np.int64)
+    del places
+    blocks = []
+    for block in np.unique(place):
+        known = np.flatnonzero((place == block) & np.isfinite(end_s))
+        blocks.append((end_s[known] - start_s[known].min(initial=np.inf), records.answered[known]))
+    return blocks
 
 
 def _of_blocks(found: Interval) -> Interval:

@@ -12,11 +12,13 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from quark_bench.errors import ExecutionError, RunNotFoundError, describe
 
@@ -104,13 +106,16 @@ def read_table(
     columns: Sequence[str] | None = None,
     where: pc.Expression | None = None,
     coded: Collection[str] = (),
+    rows: NDArray[np.int64] | None = None,
 ) -> pd.DataFrame:
     """All rows of `records`, `spans` or `scores`; an empty frame with the right columns where there are none.
 
-    `columns` None means all. Those in `coded` are categorical: each of their few texts is held once. Raises
-    RunNotFoundError for a part that is damaged or lacks what every row has.
+    `columns` None means all. Those in `coded` are categorical: each of their few texts is held once. Of what is found,
+    `rows` takes those at some positions. Raises RunNotFoundError for a part that is damaged or lacks what every row
+    has.
     """
-    return _read(path / kind, list_parts(path, kind), kind, columns, where, coded)
+    table = _read(path / kind, list_parts(path, kind), kind, columns, where)
+    return _frame(table if rows is None else table.take(rows), coded)
 
 
 def read_parts(
@@ -118,9 +123,9 @@ def read_parts(
 ) -> Iterator[pd.DataFrame]:
     """The same part by part; those without such rows are passed over."""
     for part in list_parts(path, kind):
-        frame = _read(path / kind, [part], kind, columns, where, coded)
-        if not frame.empty:
-            yield frame
+        table = _read(path / kind, [part], kind, columns, where)
+        if len(table):
+            yield _frame(table, coded)
 
 
 def count_statuses(path: Path) -> Counter[str]:
@@ -137,26 +142,24 @@ def list_parts(path: Path, kind: str) -> list[Path]:
 
 
 def _read(
-    folder: Path,
-    parts: Sequence[Path],
-    kind: str,
-    columns: Sequence[str] | None,
-    where: pc.Expression | None,
-    coded: Collection[str],
-) -> pd.DataFrame:
+    folder: Path, parts: Sequence[Path], kind: str, columns: Sequence[str] | None, where: pc.Expression | None
+) -> pa.Table:
     schema = SCHEMAS[kind]
     chosen = schema.names if columns is None else list(columns)
     try:
         files = [str(own_file(part)) for part in parts]
-        table = schema.empty_table()
-        if files:
-            table = pads.dataset(files, schema=schema).to_table(chosen, filter=where, use_threads=False)
+        if not files:
+            return schema.empty_table().select(chosen)
+        table = pads.dataset(files, schema=schema).to_table(chosen, filter=where, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise RunNotFoundError(f"{folder} cannot be read: {describe(error, 300)}") from error
-    table = table.select(chosen)
     if lacking := [name for name in FILLED if name in chosen and table[name].null_count]:
         raise RunNotFoundError(f"{folder} cannot be read: rows without {lacking[0]}; a part of it is damaged")
-    for index, name in enumerate(chosen):
+    return table
+
+
+def _frame(table: pa.Table, coded: Collection[str]) -> pd.DataFrame:
+    for index, name in enumerate(table.column_names):
         if name in coded:
             table = table.set_column(index, name, pc.dictionary_encode(table[name]))
     frame: pd.DataFrame = table.to_pandas()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -156,15 +157,14 @@ class _Durations:
     """What every call of an agent took, attempts summed; 4 bytes a call, seven digits."""
 
     def __init__(self, agents: int) -> None:
-        self._parts: list[list[NDArray[np.float32]]] = [[] for _ in range(agents)]
+        self._took_s = [array("f") for _ in range(agents)]
 
     def add(self, calls: Calls, durations_s: Floats) -> None:
         called = np.zeros(durations_s.shape, np.bool_)
         called[calls.record, calls.agent] = True
-        for agent, parts in enumerate(self._parts):
-            parts.append(durations_s[called[:, agent], agent].astype(np.float32))
+        for agent, took_s in enumerate(self._took_s):
+            took_s.frombytes(durations_s[called[:, agent], agent].astype(np.float32).tobytes())
 
     def quantiles_s(self, q: float) -> Floats:
         """By agent, interpolated as numpy does; NaN where there are no calls."""
-        joined = (np.concatenate([*parts, np.zeros(0, np.float32)]) for parts in self._parts)
-        return np.array([np.quantile(each, q, overwrite_input=True) if each.size else np.nan for each in joined])
+        return np.array([np.quantile(np.array(each), q) if each else np.nan for each in self._took_s])

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from quark_bench.parts import RECORDS, SPANS, read_parts, read_table
 
@@ -39,12 +41,14 @@ class StoredTrials:
         """Records with the columns of TRIAL, and a column `score_<name>` for every scorer."""
         return records if self._scores.empty else records.merge(self._scores.reset_index(), on=TRIAL, how="left")
 
-    def records(self, columns: Sequence[str], arm: str | None = None) -> pd.DataFrame:
+    def records(
+        self, columns: Sequence[str], arm: str | None = None, rows: NDArray[np.int64] | None = None
+    ) -> pd.DataFrame:
         own = [name for name in columns if name in RECORDS.names]
         judged = len(own) < len(columns)
         read = [*own, *(name for name in TRIAL if judged and name not in own)]
         where = None if arm is None else pc.field("arm") == arm
-        found = read_table(self._path, "records", read, where, CODED)
+        found = read_table(self._path, "records", read, where, CODED, rows)
         return (self.with_scores(found) if judged else found)[list(columns)]
 
     def struck(self, columns: Sequence[str]) -> pd.DataFrame:

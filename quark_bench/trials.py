@@ -21,6 +21,10 @@ PLACE = ("session", "arm", "repeat", "block", "chunk")
 """Columns that records and spans have before their own."""
 
 
+Positions = NDArray[np.int64]
+"""Of rows in a table, counted from 0."""
+
+
 class Trials(Protocol):
     """Where records and spans come from; the door reads them from a run's directory."""
 
@@ -29,8 +33,9 @@ class Trials(Protocol):
         """Names of the scorers that judged the records."""
         ...
 
-    def records(self, columns: Sequence[str], arm: str | None = None) -> pd.DataFrame:
-        """These columns of the records of an arm, or of all arms; rows are in the same order whatever the columns."""
+    def records(self, columns: Sequence[str], arm: str | None = None, rows: Positions | None = None) -> pd.DataFrame:
+        """These columns of the records of an arm, or of all arms, in the same order whatever the columns; `rows` takes
+        those at some positions of that order."""
         ...
 
     def struck(self, columns: Sequence[str]) -> pd.DataFrame:
@@ -59,8 +64,9 @@ class FrameTrials:
         names = map(str, self.all_records)
         return [name.removeprefix(SCORE_PREFIX) for name in names if name.startswith(SCORE_PREFIX)]
 
-    def records(self, columns: Sequence[str], arm: str | None = None) -> pd.DataFrame:
-        return _of_arm(self.all_records, arm)[list(columns)]
+    def records(self, columns: Sequence[str], arm: str | None = None, rows: Positions | None = None) -> pd.DataFrame:
+        records = _of_arm(self.all_records, arm)[list(columns)]
+        return records if rows is None else records.iloc[rows]
 
     def struck(self, columns: Sequence[str]) -> pd.DataFrame:
         return self.all_records.loc[self.all_records["status"] != "ok", list(columns)]

@@ -88,11 +88,11 @@ def waterfall_figure(findings: Findings) -> str | None:
 
 def order_figure(findings: Findings) -> str | None:
     """Every trial's latency and every block's throughput in the order of the run. None without any record."""
-    place = _places(findings.trials.records(["session", "block", "start_s"]))
-    if not place.size:
+    order = _in_order(findings.trials)
+    if not order.size:
         return None
-    rates = _block_rates(findings.trials, place)
-    shown = {arm: _shown_trials(findings.trials, place, arm) for arm in findings.arms}
+    rates = _block_rates(findings.trials, order)
+    shown = {arm: _shown_trials(findings.trials, order, arm) for arm in findings.arms}
     title = _title(findings, "The run in its order")
 
     def paint(figure: Figure) -> None:
@@ -106,7 +106,7 @@ def order_figure(findings: Findings) -> str | None:
         _scale(above, "y", np.concatenate([numbers(each, "latency_s") for each in shown.values()]), SECONDS)
         _scale(below, "y", rates["per_s"].to_numpy(), PER_SECOND)
         above.set(ylabel="latency")
-        below.set(xlabel="trials in the order of their admission", ylabel="throughput", xlim=(-1, len(place)))
+        below.set(xlabel="trials in the order of their admission", ylabel="throughput", xlim=(-1, len(order)))
         _titled_legend(above, title)
 
     return draw(title, 4.6, paint)
@@ -223,35 +223,32 @@ def _is_whole(found: Attribution) -> bool:
     return all(each.value is not None and each.value > 0 for each in (found.branches, found.in_flight, found.total))
 
 
-def _places(records: pd.DataFrame) -> NDArray[np.int64]:
-    """Each record's place in the order of admission; sessions one after another."""
-    order = np.lexsort([numbers(records, name) for name in ("start_s", "block", "session")])
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    return place
+def _in_order(trials: Trials) -> NDArray[np.int64]:
+    """The positions of all records in the order of admission, sessions one after another."""
+    keys = (numbers(trials.records([name]), name) for name in ("start_s", "block", "session"))
+    return np.lexsort([*keys])
 
 
-def _shown_trials(trials: Trials, place: NDArray[np.int64], arm: str) -> pd.DataFrame:
-    """The trials of an arm that a figure has room for, in their order, with their `place`."""
-    rows = np.flatnonzero((trials.records(["arm"])["arm"] == arm).to_numpy(bool))
-    rows = rows[np.argsort(place[rows])][_thinned(len(rows))]
-    shown: pd.DataFrame = trials.records(["status", "latency_s"]).iloc[rows].assign(place=place[rows])
-    return shown
+def _shown_trials(trials: Trials, order: NDArray[np.int64], arm: str) -> pd.DataFrame:
+    """The trials of an arm that a figure has room for, in order, with their `place` in it."""
+    of_arm = (trials.records(["arm"])["arm"] == arm).to_numpy(bool)
+    places = np.flatnonzero(of_arm[order])
+    places = places[_thinned(len(places))]
+    return trials.records(["status", "latency_s"], rows=order[places]).assign(place=places)
 
 
-def _block_rates(trials: Trials, place: NDArray[np.int64]) -> pd.DataFrame:
+def _block_rates(trials: Trials, order: NDArray[np.int64]) -> pd.DataFrame:
     """For each block of each session: first and last place, and completions per second of its makespan."""
-    timed = trials.records(["session", "block", "arm", "start_s", "latency_s"]).assign(place=place)
-    timed["end_s"] = timed["start_s"] + timed.pop("latency_s")
-    blocks = timed.groupby(["session", "block", "arm"], sort=True).agg(
-        first=("place", "min"),
-        last=("place", "max"),
-        n=("place", "size"),
-        start_s=("start_s", "min"),
-        end_s=("end_s", "max"),
-    )
-    makespan_s = (blocks["end_s"] - blocks["start_s"]).where(lambda span_s: span_s > 0)
-    return blocks.assign(per_s=blocks["n"] / makespan_s).dropna(subset=["per_s"]).reset_index()
+    block = trials.records(["session", "block", "arm"]).iloc[order]
+    firsts = np.flatnonzero((block[["session", "block"]] != block[["session", "block"]].shift()).any(axis=1))
+    start_s = numbers(trials.records(["start_s"]), "start_s")
+    end_s = start_s + numbers(trials.records(["latency_s"]), "latency_s")
+    rates = []
+    for first, end in zip(firsts, [*firsts[1:], len(order)], strict=True):
+        span_s = end_s[order[first:end]].max() - start_s[order[first]]
+        if span_s > 0:
+            rates.append((block["arm"].iloc[first], first, end - 1, (end - first) / span_s))
+    return pd.DataFrame(rates, columns=["arm", "first", "last", "per_s"])
 
 
 def _thinned(n: int) -> np.ndarray:

@@ -58,7 +58,7 @@ def typical_trial(findings: Findings) -> tuple[str, int] | None:
             latency_s = numbers(timed, "latency_s")[places]
             rank = (len(places) - 1) // 2
             median_s = np.partition(latency_s, rank)[rank]
-            alike = findings.trials.records(["prompt_id", "repeat"], arm).iloc[places[latency_s == median_s]]
+            alike = findings.trials.records(["prompt_id", "repeat"], arm, places[latency_s == median_s])
             alike = alike.sort_values(["prompt_id", "repeat"])
             middle = alike.iloc[rank - int((latency_s < median_s).sum())]
             return str(middle["prompt_id"]), int(middle["repeat"])
