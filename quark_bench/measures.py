@@ -16,7 +16,7 @@ from quark_bench.critical_path import Layout, shares
 from quark_bench.record import ENGINE_FAULT
 from quark_bench.span_sums import SpanSums
 from quark_bench.stats import Floats, Groups, Interval
-from quark_bench.trials import SCORE_PREFIX, Trials, is_answered, numbers
+from quark_bench.trials import SCORE_PREFIX, Trials, block_numbers, is_answered, numbers
 from quark_bench.units import BYTES, COUNT, DOLLARS, PER_SECOND, RATIO, SCORE, SECONDS, SHARE, TOKENS, Direction, Unit
 
 Intervals = dict[str, Interval]
@@ -197,12 +197,10 @@ def _completions_by_block(records: _Records) -> list[tuple[Floats, NDArray[np.bo
     """For each block of each session its records' ends, in seconds since it began, and whether they are answered."""
     start_s = records.numbers("start_s")
     end_s = start_s + records.numbers("latency_s")
-    places = records.columns("session", "block")
-    place = places["session"].to_numpy(np.int64) << 32 | places["block"].to_numpy(np.int64)
-    del places
+    block_of = block_numbers(records.trials, records.arm)
     blocks = []
-    for block in np.unique(place):
-        known = np.flatnonzero((place == block) & np.isfinite(end_s))
+    for block in np.unique(block_of):
+        known = np.flatnonzero((block_of == block) & np.isfinite(end_s))
         blocks.append((end_s[known] - start_s[known].min(initial=np.inf), records.answered[known]))
     return blocks
 

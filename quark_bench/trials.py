@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from quark_bench.record import Record, Span
-from quark_bench.stats import Floats
+from quark_bench.stats import Floats, Groups
 
 SCORE_PREFIX = "score_"
 """A column `score_<name>` of the records holds what the scorer of that name gave."""
@@ -95,3 +95,10 @@ def is_answered(records: pd.DataFrame) -> NDArray[np.bool_]:
 def numbers(frame: pd.DataFrame, name: str) -> Floats:
     """A column as floats, NaN where nothing stands."""
     return frame[name].to_numpy(np.float64, na_value=np.nan)
+
+
+def block_numbers(trials: Trials, arm: str | None = None) -> Groups:
+    """For each record a number that it shares with those of its block and session; later ones have larger numbers."""
+    session, block = (trials.records([name], arm)[name].to_numpy(np.int64) for name in ("session", "block"))
+    numbered: Groups = (session << 32) | block
+    return numbered

@@ -22,7 +22,7 @@ from quark_bench.report.canvas import INK, draw
 from quark_bench.report.findings import Findings
 from quark_bench.report.waterfall import Lane, lanes, typical_trial
 from quark_bench.stats import Floats
-from quark_bench.trials import Trials, is_answered, numbers
+from quark_bench.trials import Trials, block_numbers, is_answered, numbers
 from quark_bench.units import PER_SECOND, RATIO, SECONDS, Unit
 
 COLOURS = ("#d9772b", "#1f9e89", "#3f84d8", "#b9589f", "#9a8a1c", "#7d8590")
@@ -225,8 +225,7 @@ def _is_whole(found: Attribution) -> bool:
 
 def _in_order(trials: Trials) -> NDArray[np.int64]:
     """The positions of all records in the order of admission, sessions one after another."""
-    keys = (numbers(trials.records([name]), name) for name in ("start_s", "block", "session"))
-    return np.lexsort([*keys])
+    return np.lexsort((numbers(trials.records(["start_s"]), "start_s"), block_numbers(trials)))
 
 
 def _shown_trials(trials: Trials, order: NDArray[np.int64], arm: str) -> pd.DataFrame:
@@ -239,15 +238,15 @@ def _shown_trials(trials: Trials, order: NDArray[np.int64], arm: str) -> pd.Data
 
 def _block_rates(trials: Trials, order: NDArray[np.int64]) -> pd.DataFrame:
     """For each block of each session: first and last place, and completions per second of its makespan."""
-    block = trials.records(["session", "block", "arm"]).iloc[order]
-    firsts = np.flatnonzero((block[["session", "block"]] != block[["session", "block"]].shift()).any(axis=1))
+    firsts = np.flatnonzero(np.diff(block_numbers(trials)[order], prepend=-1))
+    arms = trials.records(["arm"], rows=order[firsts])["arm"]
     start_s = numbers(trials.records(["start_s"]), "start_s")
     end_s = start_s + numbers(trials.records(["latency_s"]), "latency_s")
     rates = []
-    for first, end in zip(firsts, [*firsts[1:], len(order)], strict=True):
+    for arm, first, end in zip(arms, firsts, [*firsts[1:], len(order)], strict=True):
         span_s = end_s[order[first:end]].max() - start_s[order[first]]
         if span_s > 0:
-            rates.append((block["arm"].iloc[first], first, end - 1, (end - first) / span_s))
+            rates.append((arm, first, end - 1, (end - first) / span_s))
     return pd.DataFrame(rates, columns=["arm", "first", "last", "per_s"])
 
 
