@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,9 +89,9 @@ class Process:
         except KeyError:
             raise PipelineMissingError(key) from None
 
-    async def carry_out(self, job: Job) -> Batch:
-        """Run a chunk through the lanes of its arm."""
-        chunk = ChunkRun(job, self.wired(job.pipeline_key), self.bench)
+    async def carry_out(self, job: Job, begun: Callable[[], None]) -> Batch:
+        """Run a chunk through the lanes of its arm; `begun` is called when its last prompt has begun."""
+        chunk = ChunkRun(job, self.wired(job.pipeline_key), self.bench, begun)
         lanes = self._lanes.setdefault((job.run_key, job.arm.name), Lanes())
         return await lanes.add(chunk)
 
