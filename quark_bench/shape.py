@@ -163,6 +163,8 @@ _MANIFEST = _object(
         chunk_size=_map_of(_above_zero),
         takers=_map_of(_above_zero),
         least_chunk=_map_of(_above_zero),
+        predicted_=_map_of(_object(chunk_s=_number, agent_s=_or_none(_number))),
+        took_s_=_map_of(_number),
     ),
     cluster=_map_of(_anything),
     provenance=_map_of(_anything),

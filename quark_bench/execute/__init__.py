@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 
 from quark_bench.dataset import Prompt
 from quark_bench.execute.drain import Drain
+from quark_bench.execute.granularity import Costs
 from quark_bench.pipeline import Shipment
 from quark_bench.plan import Arm, Block, Chunk, Granularity
 from quark_bench.record import Batch
@@ -118,13 +119,9 @@ class Executor(Protocol):
         """
         ...
 
-    def takers(self, in_flight: int) -> int:
-        """Number of processes that share so many prompts under way."""
-        ...
-
     @property
-    def hop_s(self) -> float:
-        """Measured time from submitting an empty task to its result; 0 where nothing is submitted."""
+    def costs(self) -> Costs:
+        """What tasks cost here, measured by `prepare`."""
         ...
 
 

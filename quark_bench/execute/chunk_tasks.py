@@ -11,6 +11,7 @@ import pickle
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from distributed import Client, get_worker, secede
 
@@ -25,7 +26,6 @@ from quark_bench.execute.process import MISSING, PipelineMissingError, this_proc
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Chunk
 from quark_bench.record import Batch, merged
-
 
 BEGUN = "quark-bench-begun"
 """Topic on which a worker tells that the last prompt of a chunk has begun."""

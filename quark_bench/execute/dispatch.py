@@ -105,7 +105,7 @@ class Dispatch:
             yield order
 
     def begun(self, number: int) -> None:
-        """Take note that an order's last prompt has begun: what still runs of it keeps lanes busy, and nothing waits."""
+        """Take note that an order's last prompt has begun: nothing of it waits any more."""
         if number in self._under_way:
             self._begun.add(number)
 

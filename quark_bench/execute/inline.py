@@ -16,6 +16,7 @@ from quark_bench.execute import Consumption, Setting, Work, job_of
 from quark_bench.execute.breakers import histories
 from quark_bench.execute.dispatch import Dispatch, Order
 from quark_bench.execute.drain import Drain
+from quark_bench.execute.granularity import Costs
 from quark_bench.execute.process import read_consumption, this_process
 from quark_bench.plan import Block
 from quark_bench.record import Batch
@@ -30,7 +31,7 @@ News = tuple[Order, "Future[Batch] | None"]
 class Inline:
     """Carries out blocks in this process."""
 
-    hop_s = 0.0
+    costs = Costs(hop_s=0.0, task_s=0.0, processes=1, cores=1)
 
     def __init__(self) -> None:
         self.drain = Drain()
@@ -99,9 +100,6 @@ class Inline:
                 f"{stuck} blocks the event loop: make it a plain `def`, which gets a thread of its own, "
                 "or use --on local, where it costs its own record only"
             )
-
-    def takers(self, in_flight: int) -> int:
-        return 1
 
     def consumption(self) -> Consumption:
         return read_consumption()

@@ -114,6 +114,16 @@ def this_process() -> Process:
         return _held[1]
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_cores() -> tuple[str, int]:
+    """Which machine this is, and the cores that this process may use of it."""
+    return socket.gethostname(), cores()
+
+
 def read_consumption() -> Consumption:
     """CPU used by this process so far, and its peak memory since the last call."""
     used = resource.getrusage(resource.RUSAGE_SELF)
