@@ -10,7 +10,7 @@ from statistics import fmean, median
 from typing import Any
 
 from quark_bench.execute import Executor, Setting
-from quark_bench.execute.granularity import Calibration, Choice, Prediction, choose, chunk_size, least_chunk, predict
+from quark_bench.execute.granularity import Calibration, Choice, Prediction, choose, chunk_size, predict
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Arm, Block, Granularity, Plan, Strategy
 from quark_bench.record import Batch
@@ -30,10 +30,7 @@ class Layout:
     def of_data(cls, data: Mapping[str, Any]) -> Layout:
         """The layout that `as_data` wrote; runs of old predicted nothing."""
         choice = Granularity(data["choice"])
-        settings = {
-            arm: Setting(choice, size, data["takers"][arm], data["least_chunk"][arm])
-            for arm, size in data["chunk_size"].items()
-        }
+        settings = {arm: Setting(choice, size) for arm, size in data["chunk_size"].items()}
         predicted = {arm: Prediction(**told) for arm, told in data.get("predicted", {}).items()}
         return cls(settings, choice, data["reason"], predicted)
 
@@ -42,8 +39,6 @@ class Layout:
             "choice": self.choice.value,
             "reason": self.reason,
             "chunk_size": {arm: setting.chunk_size for arm, setting in self.settings.items()},
-            "takers": {arm: setting.takers for arm, setting in self.settings.items()},
-            "least_chunk": {arm: setting.least for arm, setting in self.settings.items()},
             "predicted": {
                 arm: {"chunk_s": each.chunk_s, "agent_s": each.agent_s} for arm, each in self.predictions.items()
             },
@@ -54,29 +49,25 @@ def lay_out(executor: Executor, plan: Plan, pipeline: Pipeline, granularity: str
     """Warm every arm up, and cut its blocks by what the warm-up showed."""
     first = Granularity.AGENT if granularity == "agent" else Granularity.CHUNK
     seen = {arm.name: _warm_up(executor, plan, arm, arm.pipeline or pipeline, first) for arm in plan.arms}
-    costs, predictions = executor.costs, {}
-    for name, calibration in seen.items():
-        if calibration is not None:
-            blocks = [len(block) for block in plan.blocks if block.arm == name]
-            predictions[name] = predict(calibration, costs, blocks)
-    widest = max(plan.arms, key=lambda arm: (arm.strategy is Strategy.PARALLEL, arm.in_flight))
+    costs = executor.costs
+    blocks = {arm: [len(block) for block in plan.blocks if block.arm == arm] for arm in seen}
+    predictions = {arm: predict(each, costs, blocks[arm]) for arm, each in seen.items() if each is not None}
     if granularity == "auto":
-        chosen = choose(predictions.get(widest.name), _resources(pipeline))
+        widest = max(plan.arms, key=lambda arm: (arm.strategy is Strategy.PARALLEL, arm.in_flight))
+        chosen = choose(predictions.get(widest.name), _resources([arm.pipeline or pipeline for arm in plan.arms]))
     else:
         chosen = Choice(Granularity(granularity), f"asked for by --granularity {granularity}")
     settings = {}
     for arm in plan.arms:
-        takers = costs.takers(arm.in_flight)
         latency_s = each.latency_s if (each := seen[arm.name]) else None
-        lanes = -(-arm.in_flight // takers)
-        least = least_chunk(latency_s, lanes, costs.hop_s)
-        settings[arm.name] = Setting(chosen.granularity, chunk_size(latency_s, lanes), takers, least)
+        size = chunk_size(latency_s, arm.in_flight, costs, min(blocks[arm.name]))
+        settings[arm.name] = Setting(chosen.granularity, size)
     return Layout(settings, chosen.granularity, chosen.reason, predictions)
 
 
-def _resources(pipeline: Pipeline) -> dict[str, str]:
+def _resources(pipelines: Sequence[Pipeline]) -> dict[str, str]:
     """The Dask resources that agents need, told by agent."""
-    wanted = {agent.name: agent.resources for agent in pipeline.agents if agent.resources}
+    wanted = {agent.name: agent.resources for each in pipelines for agent in each.agents if agent.resources}
     return {agent: ", ".join(f"{name}={n:g}" for name, n in needed.items()) for agent, needed in wanted.items()}
 
 
@@ -87,16 +78,15 @@ def _warm_up(
 
     The first half makes connections and fills caches; only the second is measured.
     """
-    takers = executor.costs.takers(arm.in_flight)
-    setting = Setting(granularity, max(1, plan.warmup // (2 * takers)), takers)
-    half = plan.warmup // 2
-    batches: list[Batch] = []
-    for start, stop in ((0, half), (half, plan.warmup)):
-        before = executor.consumption()
-        batches = list(executor.run(Block(-1, arm.name, -1, start, stop), setting)) if start < stop else []
-        after = executor.consumption()
-    if not batches:
+    if plan.warmup == 0:
         return None
+    half = plan.warmup // 2
+    setting = Setting(granularity, max(1, half // (2 * executor.costs.takers(arm.in_flight))))
+    if half:
+        list(executor.run(Block(-1, arm.name, -1, 0, half), setting))
+    before = executor.consumption()
+    batches = list(executor.run(Block(-1, arm.name, -1, half, plan.warmup), setting))
+    after = executor.consumption()
     same = before.processes == after.processes
     cpu_s = (after.cpu_s - before.cpu_s) / (plan.warmup - half) if same else 0.0
     return _calibrate(batches, arm, pipeline, cpu_s)

@@ -54,17 +54,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How the blocks of an arm are submitted and cut: the largest and the smallest chunk, and who shares them."""
+    """How the blocks of an arm are submitted and cut."""
 
     granularity: Granularity
     chunk_size: int
-    takers: int
-    least: int = 1
 
     def chunks(self, block: Block, finished: Collection[int] = ()) -> Iterator[Chunk]:
         """The block's chunks but for those of the given numbers."""
-        cut = block.chunks(self.chunk_size, self.takers, self.least)
-        return (chunk for chunk in cut if chunk.index not in finished)
+        return (chunk for chunk in block.chunks(self.chunk_size) if chunk.index not in finished)
 
 
 @dataclass(frozen=True, slots=True)

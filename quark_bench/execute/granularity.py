@@ -14,9 +14,12 @@ from statistics import fmean
 from quark_bench.plan import Granularity
 from quark_bench.schedule import makespan, time_at_server
 
-CHUNK_S = 0.5
-"""A chunk holds what a worker finishes in about this time: long against a 10 ms hop, short against a run. In virtual
-time, 0.05 to 0.5 s come within 3 % of the ideal, for equal prompts and where 5 % are ten times slower."""
+CHUNK_S = 0.05
+"""A chunk lasts at least so long: handing one over takes a tenth of a millisecond even where no scheduler does."""
+CHUNKS_LOAD = 0.05
+"""... and so long that chunks take at most this share of the one scheduler's time."""
+TURNS = 8
+"""... but no worker gets fewer chunks of a block, for the last to be shared, unless one were shorter than a hop."""
 LARGEST_CHUNK = 2_000
 PROMPT_S = 5e-5
 """CPU time of a prompt within a chunk beside its agents: seven that do nothing run at 20,000 prompts/s."""
@@ -131,18 +134,20 @@ def choose(prediction: Prediction | None, resources: Mapping[str, str]) -> Choic
     return Choice(Granularity.CHUNK, "predicted to be shorter" if shorter else "predicted to be as short")
 
 
-def least_chunk(latency_s: float | None, lanes: int, hop_s: float) -> int:
-    """Prompts that `lanes` prompts under way finish in one hop: while they do, the next chunk arrives."""
-    if latency_s is None:
-        return 1
-    return max(1, min(LARGEST_CHUNK, int(hop_s * lanes / max(latency_s, 1e-6))))
+def chunk_size(latency_s: float | None, in_flight: int, costs: Costs, prompts: int) -> int:
+    """Prompts in each chunk of a block of so many, 1 to 2,000; `latency_s` is a prompt's, None if it is not known.
 
-
-def chunk_size(latency_s: float | None, lanes: int) -> int:
-    """Prompts that `lanes` prompts under way finish in CHUNK_S, 1 to 2,000.
-
-    By Little's law, lanes / latency is the rate; without a calibration two rounds of the lanes.
+    A quarter of the prompts that a worker has under way at once: little is left to wait for at one when another runs
+    dry. More where prompts are short, so that a chunk lasts: by Little's law, lanes / latency is the rate, up to what we carry out at all. All chunks
+    are equal, and whole many make a round of the lanes, so that prompts of equal length end in whole rounds.
     """
+    takers = costs.takers(in_flight)
+    lanes = -(-in_flight // takers)
     if latency_s is None:
-        return max(1, min(LARGEST_CHUNK, 2 * lanes))
-    return max(1, min(LARGEST_CHUNK, int(CHUNK_S * lanes / max(latency_s, 1e-6))))
+        return min(LARGEST_CHUNK, 2 * lanes)
+    rate = 1 / max(latency_s / lanes, PROMPT_S)
+    lasting_s = max(CHUNK_S, costs.hop_s, takers * costs.task_s / CHUNKS_LOAD)
+    size = int(max(1, min(max(lanes / 4, rate * lasting_s), prompts / (takers * TURNS)), rate * costs.hop_s))
+    if size >= lanes:
+        return min(LARGEST_CHUNK, size // lanes * lanes)
+    return min(LARGEST_CHUNK, next(part for part in range(size, lanes + 1) if lanes % part == 0))
