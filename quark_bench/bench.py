@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
-import os
+import operator
 import secrets
 import sys
 import time
@@ -18,6 +19,7 @@ from quark_bench.errors import ConservationError, ExecutionError, RunInterrupted
 from quark_bench.execute import Consumption, Executor, Setting, Work
 from quark_bench.execute.cluster_spec import read_spec
 from quark_bench.execute.drain import DRAIN_S
+from quark_bench.execute.process import cores
 from quark_bench.interrupt import first_interrupt
 from quark_bench.layout import Layout, lay_out
 from quark_bench.manifest import Manifest, count_trials, first_manifest, measured
@@ -212,11 +214,6 @@ def local_workers() -> int:
     return min(MOST_WORKERS, cores())
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def record_blocks(
     path: Path, manifest: Manifest, plan: Plan, executor: Executor, layout: Layout, watcher: Watcher
 ) -> None:
@@ -270,10 +267,17 @@ def _batches(
 def metered(
     executor: Executor, block: Block, setting: Setting, finished: Collection[int], manifest: Manifest
 ) -> Iterator[Batch]:
-    """The block's batches; afterwards its CPU time and peak memory stand in the manifest."""
-    before = executor.consumption()
-    yield from executor.run(block, setting, finished)
+    """The block's batches; afterwards its CPU time and peak memory stand in the manifest, and what its arm took so far
+    beside what was predicted."""
+    before, first_s, last_s = executor.consumption(), math.inf, -math.inf
+    for batch in executor.run(block, setting, finished):
+        admitted_s, latencies_s = batch.records["start_s"], batch.records["latency_s"]
+        first_s = min(first_s, min(admitted_s) + batch.clock_offset_s)
+        last_s = max(last_s, max(map(operator.add, admitted_s, latencies_s)) + batch.clock_offset_s)
+        yield batch
     manifest["usage"].append(_usage(block, before, executor.consumption()))
+    took_s = manifest["granularity"].setdefault("took_s", {})
+    took_s[block.arm] = took_s.get(block.arm, 0.0) + max(0.0, last_s - first_s)
 
 
 def _usage(block: Block, before: Consumption, after: Consumption) -> dict[str, Any]:

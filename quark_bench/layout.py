@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
+from statistics import fmean, median
 from typing import Any
 
 from quark_bench.execute import Executor, Setting
-from quark_bench.execute.decide import Calibration, choose_granularity, chunk_size, least_chunk
+from quark_bench.execute.granularity import Calibration, Choice, Prediction, choose, chunk_size, predict
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Arm, Block, Chunk, Granularity, Plan, Strategy
+from quark_bench.record import Batch
+from quark_bench.schedule import longest_path
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the blocks of every arm are cut, and why."""
+    """How the blocks of every arm are cut, and why; `predictions` by arm where it was warmed up."""
 
     settings: Mapping[str, Setting]
     choice: Granularity
     reason: str
+    predictions: Mapping[str, Prediction] = field(default_factory=dict)
 
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> Layout:
-        """The layout that `as_data` wrote."""
+        """The layout that `as_data` wrote; runs of old predicted nothing."""
         choice = Granularity(data["choice"])
-        settings = {
-            arm: Setting(choice, size, data["takers"][arm], data["least_chunk"][arm])
-            for arm, size in data["chunk_size"].items()
-        }
-        return cls(settings, choice, data["reason"])
+        settings = {arm: Setting(choice, size) for arm, size in data["chunk_size"].items()}
+        predicted = {arm: Prediction(**told) for arm, told in data.get("predicted", {}).items()}
+        return cls(settings, choice, data["reason"], predicted)
 
     def chunks(self, plan: Plan) -> Iterator[Chunk]:
         """All chunks of a plan, in order."""
@@ -40,55 +44,90 @@ class Layout:
             "choice": self.choice.value,
             "reason": self.reason,
             "chunk_size": {arm: setting.chunk_size for arm, setting in self.settings.items()},
-            "takers": {arm: setting.takers for arm, setting in self.settings.items()},
-            "least_chunk": {arm: setting.least for arm, setting in self.settings.items()},
+            "predicted": {
+                arm: {"chunk_s": each.chunk_s, "agent_s": each.agent_s} for arm, each in self.predictions.items()
+            },
         }
 
 
 def lay_out(executor: Executor, plan: Plan, pipeline: Pipeline, granularity: str) -> Layout:
     """Warm every arm up, and cut its blocks by what the warm-up showed."""
     first = Granularity.AGENT if granularity == "agent" else Granularity.CHUNK
-    seen = {arm.name: _warm_up(executor, plan, arm, pipeline, first) for arm in plan.arms}
-    widest = max(plan.arms, key=lambda arm: (arm.strategy is Strategy.PARALLEL, arm.in_flight))
+    seen = {arm.name: _warm_up(executor, plan, arm, arm.pipeline or pipeline, first) for arm in plan.arms}
+    costs = executor.costs
+    blocks = {arm: [len(block) for block in plan.blocks if block.arm == arm] for arm in seen}
+    predictions = {arm: predict(each, costs, blocks[arm]) for arm, each in seen.items() if each is not None}
     if granularity == "auto":
-        chosen = choose_granularity(seen[widest.name], executor.hop_s, _declared(pipeline))
-        choice, reason = Granularity.AGENT if chosen.agent else Granularity.CHUNK, chosen.reason
+        widest = max(plan.arms, key=lambda arm: (arm.strategy is Strategy.PARALLEL, arm.in_flight))
+        chosen = choose(predictions.get(widest.name), _resources([arm.pipeline or pipeline for arm in plan.arms]))
     else:
-        choice, reason = Granularity(granularity), f"asked for by --granularity {granularity}"
+        chosen = Choice(Granularity(granularity), f"asked for by --granularity {granularity}")
     settings = {}
     for arm in plan.arms:
-        calibration = seen[arm.name]
-        takers = executor.takers(arm.in_flight)
-        latency_s, lanes = calibration.latency_s if calibration else None, -(-arm.in_flight // takers)
-        least = least_chunk(latency_s, lanes, executor.hop_s)
-        settings[arm.name] = Setting(choice, chunk_size(latency_s, lanes), takers, least)
-    return Layout(settings, choice, reason)
+        latency_s = each.latency_s if (each := seen[arm.name]) else None
+        size = chunk_size(latency_s, arm.in_flight, costs, min(blocks[arm.name]))
+        settings[arm.name] = Setting(chosen.granularity, size)
+    return Layout(settings, chosen.granularity, chosen.reason, predictions)
 
 
-def _declared(pipeline: Pipeline) -> dict[str, str]:
-    """Agents that only the scheduler can place, and why."""
-    declared = {}
-    for agent in pipeline.agents:
-        wants = (["cpu"] if agent.cpu else []) + [f"{name}={n:g}" for name, n in agent.resources.items()]
-        if wants:
-            declared[agent.name] = ", ".join(wants)
-    return declared
+def _resources(pipelines: Sequence[Pipeline]) -> dict[str, str]:
+    """The Dask resources that agents need, told by agent."""
+    wanted = {agent.name: agent.resources for each in pipelines for agent in each.agents if agent.resources}
+    return {agent: ", ".join(f"{name}={n:g}" for name, n in needed.items()) for agent, needed in wanted.items()}
 
 
 def _warm_up(
     executor: Executor, plan: Plan, arm: Arm, pipeline: Pipeline, granularity: Granularity
 ) -> Calibration | None:
-    """Trials that are recorded nowhere; None where there are none."""
+    """Trials that are recorded nowhere; None where there are none.
+
+    The first half makes connections and fills caches; only the second is measured.
+    """
     if plan.warmup == 0:
         return None
-    block = Block(-1, arm.name, -1, 0, plan.warmup)
-    takers = executor.takers(arm.in_flight)
-    setting = Setting(granularity, max(1, plan.warmup // (2 * takers)), takers)
-    batches = list(executor.run(block, setting))
-    latencies = [value for batch in batches for value in batch.records["latency_s"]]
-    paths = [value for batch in batches for value in batch.records["critical_path_s"]]
-    return Calibration(_median(latencies), _median(paths), pipeline.levels, len(pipeline.steps), arm.in_flight)
+    half = plan.warmup // 2
+    setting = Setting(granularity, max(1, half // (2 * executor.costs.takers(arm.in_flight))))
+    if half:
+        list(executor.run(Block(-1, arm.name, -1, 0, half), setting))
+    before = executor.consumption()
+    batches = list(executor.run(Block(-1, arm.name, -1, half, plan.warmup), setting))
+    after = executor.consumption()
+    same = before.processes == after.processes
+    cpu_s = (after.cpu_s - before.cpu_s) / (plan.warmup - half) if same else 0.0
+    return _calibrate(batches, arm, pipeline, cpu_s)
 
 
-def _median(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2]
+def _calibrate(batches: Sequence[Batch], arm: Arm, pipeline: Pipeline, cpu_s: float) -> Calibration:
+    def column(name: str) -> list[float]:
+        return list(chain.from_iterable(batch.records[name] for batch in batches))
+
+    parallel = arm.strategy is Strategy.PARALLEL
+    return Calibration(
+        latency_s=median(column("latency_s")),
+        paths_s=column("critical_path_s" if parallel else "work_s"),
+        apart=_apart(batches, pipeline),
+        cpu_s=min(cpu_s, fmean(column("work_s"))),  # what is beyond the agents' own time is no agent's
+        levels=pipeline.levels if parallel else 0,
+        calls=len(pipeline.steps) if parallel else 0,
+        in_flight=arm.in_flight,
+    )
+
+
+def _apart(batches: Sequence[Batch], pipeline: Pipeline) -> float:
+    """The share of the critical path that is left where agents that declare CPU work do not share an interpreter.
+
+    Those that burn side by side in one process take turns, so each seems to last as long as all of them: together
+    they need what the longest path through them took, not the sum.
+    """
+    spent_s: defaultdict[str, float] = defaultdict(float)
+    for batch in batches:
+        spans = batch.spans
+        for agent, start_s, end_s in zip(spans["agent"], spans["start_s"], spans["end_s"], strict=True):
+            spent_s[agent] += end_s - start_s
+    shared_s = [spent_s[agent.name] for agent in pipeline.agents]
+    burning_s = [spent_s[agent.name] if agent.cpu else 0.0 for agent in pipeline.agents]
+    if not any(burning_s):
+        return 1.0
+    share = longest_path(burning_s, pipeline.needs) / sum(burning_s)
+    alone_s = [spent_s[agent.name] * (share if agent.cpu else 1.0) for agent in pipeline.agents]
+    return longest_path(alone_s, pipeline.needs) / longest_path(shared_s, pipeline.needs)

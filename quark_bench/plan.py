@@ -87,19 +87,10 @@ class Block:
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def chunks(self, size: int, takers: int = 1, least: int = 1) -> Iterator[Chunk]:
-        """The block cut into chunks for `takers` workers: of `size` prompts, ever shorter towards its end.
-
-        No chunk holds more than half a taker's share of what is left (guided self-scheduling, Polychronopoulos
-        and Kuck 1987), so that the last prompts spread over all workers, but none fewer than `least` while there
-        are so many.
-        """
-        start, number = self.start, 0
-        while start < self.stop:
-            fair = -(-(self.stop - start) // (2 * takers)) if takers > 1 else size
-            stop = min(start + min(size, max(fair, least)), self.stop)
-            yield Chunk(self, number, start, stop)
-            start, number = stop, number + 1
+    def chunks(self, size: int) -> Iterator[Chunk]:
+        """The block cut into chunks of `size` prompts; the last one may be shorter."""
+        for number, start in enumerate(range(self.start, self.stop, size)):
+            yield Chunk(self, number, start, min(start + size, self.stop))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ def continued(path: Path, fresh: Manifest) -> Manifest:
         )
     if begun["state"] == "complete":
         raise UsageError(f"{path} is complete; look at it with: quark-bench show {path}")
+    if "takers" in begun["granularity"]:
+        raise UsageError(f"{path} was begun by an earlier version, which cut its chunks otherwise; begin a new run")
     changed = [name for name, now in _identity(fresh).items() if _identity(begun)[name] != now]
     if changed:
         raise UsageError(

@@ -23,9 +23,8 @@ def check_manifest(manifest: Any) -> None:
     _MANIFEST(manifest, "the manifest")
     arms, agents = manifest["arms"], manifest["pipeline"]["agents"]
     _distinct([arm["name"] for arm in arms], "arms")
-    for name in ("chunk_size", "takers", "least_chunk"):
-        if not manifest["granularity"][name].keys() >= {arm["name"] for arm in arms}:
-            raise ValueError(f"its granularity has no {name} for every arm")
+    if not manifest["granularity"]["chunk_size"].keys() >= {arm["name"] for arm in arms}:
+        raise ValueError("its granularity has no chunk_size for every arm")
     before: set[str] = set()
     for agent in agents:
         if not before.issuperset(agent["needs"]):
@@ -161,8 +160,8 @@ _MANIFEST = _object(
         choice=_granularity,
         reason=_text,
         chunk_size=_map_of(_above_zero),
-        takers=_map_of(_above_zero),
-        least_chunk=_map_of(_above_zero),
+        predicted_=_map_of(_object(chunk_s=_number, agent_s=_or_none(_number))),
+        took_s_=_map_of(_number),
     ),
     cluster=_map_of(_anything),
     provenance=_map_of(_anything),

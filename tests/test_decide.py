@@ -7,10 +7,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from quark_bench.execute.decide import (
     AFTER_FAILURE,
-    LARGEST_CHUNK,
     TRANSITIONS,
     BreakerState,
-    Calibration,
     Event,
     Failure,
     Next,
@@ -19,25 +17,13 @@ from quark_bench.execute.decide import (
     admit,
     after_failure,
     backoff_s,
-    choose_granularity,
-    chunk_size,
-    least_chunk,
     settle,
 )
 from quark_bench.policy import Breaker, Policy
 
 waits = st.floats(0, 1e3)
 seeds = st.integers(0, 2**64 - 1)
-durations = st.floats(1e-6, 1e3)
 policies = st.builds(Policy, retries=st.integers(1, 40), backoff_s=waits, backoff_max_s=waits)
-calibrations = st.builds(
-    Calibration,
-    latency_s=durations,
-    critical_path_s=durations,
-    levels=st.integers(1, 50),
-    calls=st.integers(1, 100),
-    in_flight=st.integers(1, 4_096),
-)
 
 
 def test_the_table_says_what_follows_every_kind_of_failure():
@@ -203,59 +189,3 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreaker = BreakerMachine.TestCase
-
-
-@given(st.none() | st.floats(0, 1e6), st.integers(1, 10_000))
-def test_a_chunk_holds_one_prompt_to_two_thousand(latency_s, lanes):
-    assert 1 <= chunk_size(latency_s, lanes) <= LARGEST_CHUNK
-
-
-@given(durations, durations, st.integers(1, 4_096))
-def test_slower_prompts_never_make_a_larger_chunk(one_s, other_s, lanes):
-    faster_s, slower_s = sorted((one_s, other_s))
-    assert chunk_size(slower_s, lanes) <= chunk_size(faster_s, lanes)
-
-
-@given(st.none() | st.floats(0, 1e6), st.integers(1, 10_000), st.floats(0, 10))
-def test_the_least_chunk_is_bounded_and_grows_with_the_hop(latency_s, lanes, hop_s):
-    assert least_chunk(latency_s, lanes, 0.0) == 1
-    assert 1 <= least_chunk(latency_s, lanes, hop_s) <= least_chunk(latency_s, lanes, 2 * hop_s) <= LARGEST_CHUNK
-
-
-def test_a_chunk_holds_what_the_lanes_finish_in_half_a_second():
-    assert chunk_size(0.1, 8) == 40
-    assert chunk_size(2.0, 1) == 1
-    assert chunk_size(1e-5, 8) == LARGEST_CHUNK
-
-
-@given(calibrations, st.floats(1e-5, 1), st.floats(0, 1))
-def test_a_cheaper_hop_never_turns_agents_into_chunks(calibration, hop_s, share):
-    if choose_granularity(calibration, hop_s, {}).agent:
-        assert choose_granularity(calibration, max(hop_s * share, 1e-9), {}).agent
-
-
-def test_long_agents_become_tasks_and_short_ones_chunks():
-    long, short = (Calibration(path_s, path_s, 4, 7, 1) for path_s in (4.0, 0.04))
-    assert choose_granularity(long, 0.01, {}).agent
-    assert not choose_granularity(short, 0.01, {}).agent
-
-
-def test_many_calls_a_second_are_too_much_for_one_scheduler():
-    assert not choose_granularity(Calibration(1.0, 1.0, 2, 7, 512), 0.01, {}).agent
-
-
-@pytest.mark.parametrize("calibration", [None, Calibration(0.001, 0.001, 4, 7, 8)])
-def test_what_agents_declare_comes_first(calibration):
-    choice = choose_granularity(calibration, 0.01, {"reasoning": "gpu=1"})
-    assert choice.agent
-    assert "reasoning (gpu=1)" in choice.reason
-
-
-@pytest.mark.parametrize(
-    ("calibration", "hop_s", "told"),
-    [(None, 0.01, "no warm-up"), (Calibration(1, 1, 1, 1, 1), 0.0, "nothing is submitted")],
-)
-def test_without_something_to_weigh_chunks_are_chosen(calibration, hop_s, told):
-    choice = choose_granularity(calibration, hop_s, {})
-    assert not choice.agent
-    assert told in choice.reason

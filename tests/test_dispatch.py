@@ -1,16 +1,23 @@
 """Handing out the chunks of a block, with workers that come, go and die: laws, without a cluster."""
 
-from collections import Counter
+import heapq
+import itertools
+import random
+from collections import Counter, deque
+from statistics import median
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quark_bench.execute.dispatch import LOSSES_ALONE, Dispatch, is_hopeless, shares
+from quark_bench.execute.dispatch import CHUNKS_WAITING, LOSSES_ALONE, Dispatch, is_hopeless, shares
+from quark_bench.execute.granularity import Costs, chunk_size
 from quark_bench.plan import Block
+from quark_bench.schedule import makespan
 
 
 def dispatch_of(prompts, in_flight, size=7, workers=("a", "b")):
-    made = Dispatch(Block(0, "async", 0, 0, prompts).chunks(size, len(workers)), in_flight)
+    made = Dispatch(Block(0, "async", 0, 0, prompts).chunks(size), in_flight)
     made.present(set(workers))
     return made
 
@@ -70,7 +77,7 @@ class World:
     size=st.integers(1, 20),
     workers=st.integers(1, 5),
     deadly=st.sets(st.integers(0, 59), max_size=4),
-    steps=st.lists(st.tuples(st.sampled_from(["end", "end", "end", "kill", "join"]), st.integers(0, 99))),
+    steps=st.lists(st.tuples(st.sampled_from(["begin", "end", "end", "end", "kill", "join"]), st.integers(0, 99))),
 )
 @settings(deadline=None)
 def test_whatever_workers_do_every_prompt_is_settled_once_and_only_killers_fail(
@@ -88,6 +95,8 @@ def test_whatever_workers_do_every_prompt_is_settled_once_and_only_killers_fail(
         elif what == "kill" and world.workers:
             kills += 1
             world.kill(sorted(world.workers)[index % len(world.workers)])
+        elif what == "begin" and world.under_way:
+            world.dispatch.begun(world.under_way[index % len(world.under_way)].number)
         elif world.under_way:
             world.end(index)
     for _ in range(50 * prompts + 100):
@@ -117,6 +126,94 @@ def test_workers_hold_what_fills_their_lanes_and_one_chunk_more():
     dispatch = dispatch_of(100, 4, size=2)
     held = Counter(order.worker for order in dispatch.orders())
     assert held == {"a": 2, "b": 2}
+
+
+def test_a_worker_whose_chunk_has_begun_gets_the_next_one_before_a_straggler_has_ended():
+    dispatch = dispatch_of(200, 4, size=4)
+    begun = list(dispatch.orders())
+    assert Counter(order.worker for order in begun) == dict.fromkeys("ab", CHUNKS_WAITING)
+    dispatch.begun(begun[0].number)
+    assert [order.worker for order in dispatch.orders()] == [begun[0].worker]
+    dispatch.begun(begun[0].number)
+    dispatch.returned(begun[0])
+    dispatch.begun(begun[0].number)
+    assert not list(dispatch.orders())
+
+
+class VirtualTime:
+    """Workers with lanes, each prompt as long as it is given, news and orders half a hop on their way."""
+
+    def __init__(self, durations_s, in_flight, workers, hop_s):
+        costs = Costs(hop_s, task_s=hop_s / 10, processes=workers, cores=workers)
+        size = chunk_size(median(durations_s), in_flight, costs, len(durations_s))
+        self.dispatch = Dispatch(Block(0, "async", 0, 0, len(durations_s)).chunks(size), in_flight)
+        self.dispatch.present({f"w{n}" for n in range(workers)})
+        self.waiting = {f"w{n}": deque() for n in range(workers)}
+        self.idle = dict.fromkeys(self.waiting, 0) | shares(list(self.waiting), in_flight)
+        self.durations_s, self.half_s = durations_s, hop_s / 2
+        self.missing = {}
+        self.events, self.ticket = [], itertools.count()
+
+    def makespan_s(self):
+        now_s = last_s = 0.0
+        self.order(now_s)
+        while self.events:
+            now_s, _, what, order = heapq.heappop(self.events)
+            if what == "arrives":
+                self.waiting[order.worker].append((order, deque(range(order.start, order.stop))))
+            elif what == "prompt ends":
+                last_s = now_s
+                self.idle[order.worker] += 1
+                self.missing[order.number] -= 1
+                if self.missing[order.number] == 0:
+                    self.later(now_s + self.half_s, "returns", order)
+            elif what == "begun":
+                self.dispatch.begun(order.number)
+            else:
+                self.dispatch.returned(order)
+            self.begin(now_s, order.worker)
+            self.order(now_s)
+        assert self.dispatch.done
+        return last_s
+
+    def order(self, now_s):
+        for order in self.dispatch.orders():
+            self.missing[order.number] = len(order)
+            self.later(now_s + self.half_s, "arrives", order)
+
+    def begin(self, now_s, worker):
+        waiting = self.waiting[worker]
+        while self.idle[worker] and waiting:
+            order, positions = waiting[0]
+            if positions:
+                self.idle[worker] -= 1
+                self.later(now_s + self.durations_s[positions.popleft()], "prompt ends", order)
+            else:
+                waiting.popleft()
+                self.later(now_s + self.half_s, "begun", order)
+
+    def later(self, at_s, what, order):
+        heapq.heappush(self.events, (at_s, next(self.ticket), what, order))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize(("prompts", "in_flight"), [(64, 8), (200, 32), (2_560, 256)])
+def test_equal_prompts_fill_whole_rounds(prompts, in_flight, workers):
+    durations_s = [0.22] * prompts
+    took_s = VirtualTime(durations_s, in_flight, workers, hop_s=0.01).makespan_s()
+    assert took_s <= 1.05 * makespan(durations_s, in_flight)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize(("prompts", "in_flight"), [(200, 32), (2_560, 256), (1_000, 16)])
+@pytest.mark.parametrize("slow_share", [0, 0.05, 0.3])
+def test_prompts_of_uneven_length_take_little_longer_than_a_list_schedule(prompts, in_flight, workers, slow_share):
+    draw = random.Random(prompts + workers)
+    durations_s = [
+        0.22 * draw.lognormvariate(0, 0.2) * (10 if draw.random() < slow_share else 1) for _ in range(prompts)
+    ]
+    took_s = VirtualTime(durations_s, in_flight, workers, hop_s=0.01).makespan_s()
+    assert took_s <= 1.1 * makespan(durations_s, in_flight)
 
 
 def test_while_a_suspect_waits_a_busy_worker_gets_nothing_new():

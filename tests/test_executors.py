@@ -336,4 +336,4 @@ def test_an_address_where_nobody_answers_is_a_cluster_error(run_with, tmp_path, 
 
 def test_inline_takes_no_hop_and_one_process():
     with Inline() as inline:
-        assert (inline.hop_s, inline.takers(64)) == (0.0, 1)
+        assert (inline.costs.hop_s, inline.costs.takers(64)) == (0.0, 1)

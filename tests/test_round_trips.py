@@ -1,10 +1,11 @@
 """How far a cluster is, and what that says of its clocks."""
 
+import pytest
 from distributed import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quark_bench.execute.round_trips import best_offset, measure_hop, scheduler_round_trip
+from quark_bench.execute.round_trips import best_offset, measure_hop, measure_task, scheduler_round_trip
 
 TRIPS = st.lists(st.tuples(st.floats(0, 1e3), st.floats(1e-6, 1), st.floats(1e-6, 1)), min_size=1, max_size=9)
 
@@ -22,3 +23,9 @@ def test_a_round_trip_lies_within_its_bounds_and_a_task_takes_longer(cluster):
         trip = scheduler_round_trip(client)
         assert 0 < trip.least_s <= trip.median_s <= trip.most_s
         assert measure_hop(client) > trip.least_s
+
+
+@pytest.mark.timed
+def test_one_of_many_tasks_takes_less_than_one_alone(cluster):
+    with Client(cluster, set_as_default=False) as client:
+        assert 0 < measure_task(client, [(), (), (0, 1)]) < measure_hop(client)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quark_bench.schedule import earliest_ends, longest_chain, longest_path
+from quark_bench.schedule import earliest_ends, longest_chain, longest_path, makespan, time_at_server
 
 DIAMOND = ((), (0,), (0,), (1, 2))
 
@@ -70,3 +70,56 @@ def test_a_slower_first_step_never_shortens_the_critical_path(
     durations_s, needs = graph
     slower_s = [durations_s[0] + more_s, *durations_s[1:]]
     assert longest_path(slower_s, needs) >= longest_path(durations_s, needs)
+
+
+JOBS = st.lists(st.floats(0, 100), min_size=1, max_size=40)
+SLOTS = st.integers(1, 12)
+
+
+@given(JOBS, SLOTS)
+def test_a_makespan_lies_between_what_must_be_and_grahams_bound(durations_s: list[float], slots: int) -> None:
+    found_s, longest_s, share_s = makespan(durations_s, slots), max(durations_s), sum(durations_s) / slots
+    assert max(longest_s, share_s) <= found_s * (1 + 1e-9)
+    assert found_s <= (share_s + longest_s * (1 - 1 / slots)) * (1 + 1e-9)
+
+
+@given(JOBS, SLOTS, st.integers(1, 5))
+def test_slots_for_all_jobs_take_as_long_as_the_longest_and_one_slot_as_all(
+    durations_s: list[float], slots: int, more: int
+) -> None:
+    assert makespan(durations_s, 1) == pytest.approx(sum(durations_s))
+    assert makespan(durations_s, len(durations_s) + more) == max(durations_s)
+
+
+@given(JOBS, SLOTS, st.floats(0, 100))
+def test_a_further_job_or_a_slot_less_never_shortens_a_makespan(
+    durations_s: list[float], slots: int, more_s: float
+) -> None:
+    assert makespan([*durations_s, more_s], slots) >= makespan(durations_s, slots)
+    assert makespan(durations_s, slots) >= makespan(durations_s, slots + 1) - 1e-9
+
+
+def test_equal_jobs_take_as_many_rounds_as_they_need() -> None:
+    assert makespan([0.22] * 200, 32) == pytest.approx(7 * 0.22)
+    assert makespan([], 4) == 0.0
+    with pytest.raises(ValueError, match="0 slots"):
+        makespan([1.0], 0)
+
+
+WAITS = st.floats(1e-3, 100)
+
+
+@given(WAITS, WAITS, st.integers(1, 200))
+def test_a_server_is_never_quicker_than_its_service_or_slower_than_serving_all(
+    service_s: float, elsewhere_s: float, customers: int
+) -> None:
+    spent_s = time_at_server(service_s, elsewhere_s, customers)
+    rate = customers / (spent_s + elsewhere_s)
+    assert service_s * (1 - 1e-9) <= spent_s <= customers * service_s * (1 + 1e-9)
+    assert rate <= 1 / service_s * (1 + 1e-9)
+
+
+def test_nobody_waits_for_a_server_alone_or_where_nothing_is_served() -> None:
+    assert time_at_server(1.0, 5.0, 1) == 1.0
+    assert time_at_server(0.0, 5.0, 100) == 0.0
+    assert time_at_server(1.0, 0.0, 100) == pytest.approx(100.0)

@@ -39,8 +39,8 @@ WHOLE = {
         "choice": "chunk",
         "reason": "asked for",
         "chunk_size": {"sync": 1},
-        "takers": {"sync": 1},
-        "least_chunk": {"sync": 1},
+        "predicted": {"sync": {"chunk_s": 1.5, "agent_s": None}},
+        "took_s": {"sync": 1.6},
     },
     "cluster": {"on": "inline"},
     "provenance": {"python": "3.11"},
@@ -76,7 +76,9 @@ DAMAGE = [
     (("chaos",), "first: crash"),
     (("granularity", "choice"), "prompt"),
     (("granularity", "chunk_size", "sync"), 0),
-    (("granularity", "takers"), {}),
+    (("granularity", "chunk_size"), {}),
+    (("granularity", "predicted", "sync"), {"chunk_s": 1.5}),
+    (("granularity", "took_s", "sync"), "long"),
     (("usage", 0, "cpu_s"), "a lot"),
     (("conservation", "planned"), 2.5),
 ]
@@ -95,6 +97,8 @@ def changed(path, value):
 def test_a_whole_manifest_may_have_further_keys_and_lack_what_came_later():
     check_manifest(WHOLE | {"further": 1})
     check_manifest({name: value for name, value in WHOLE.items() if name != "chaos"})
+    foretold = {"predicted", "took_s"}
+    check_manifest(changed(("granularity",), {k: v for k, v in WHOLE["granularity"].items() if k not in foretold}))
 
 
 @pytest.mark.parametrize(("path", "value"), DAMAGE, ids=str)

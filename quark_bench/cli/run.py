@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from quark_bench.errors import RunInterrupted, UsageError
 from quark_bench.pipeline import Pipeline
 from quark_bench.plain import one_line, shortened
 from quark_bench.redact import MARK
+from quark_bench.sources import LARGEST_IN_MEMORY
 
 EXIT_SLO_MISSED = 1
 EXIT_ALL_FAILED = 4
@@ -90,11 +92,15 @@ def read_prompts(path: Path, fields: Sequence[str], *, limit: int | None, catego
         if not separator or not name or not column:
             raise UsageError(f"--field {pair!r}: write FIELD=COLUMN, for example --field text=question")
         mapping[name.strip()] = column.strip()
-    with Console(stderr=True).status(f"reading {one_line(path)}"):
+    with Console(stderr=True).status(f"reading {one_line(path)}") if _takes_a_while(path) else nullcontext():
         dataset = Dataset.read(path, fields=mapping)
         if category is not None:
             dataset = dataset.where(category)
         return dataset if limit is None else dataset.limit(limit)
+
+
+def _takes_a_while(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > LARGEST_IN_MEMORY
 
 
 def choose_pipeline(named: str, *, model: str, latency: str | None, knowledge: Path | None) -> Pipeline | str:

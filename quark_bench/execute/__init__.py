@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 
 from quark_bench.dataset import Prompt
 from quark_bench.execute.drain import Drain
+from quark_bench.execute.granularity import Costs
 from quark_bench.pipeline import Shipment
 from quark_bench.plan import Arm, Block, Chunk, Granularity
 from quark_bench.record import Batch
@@ -54,17 +55,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How the blocks of an arm are submitted and cut: the largest and the smallest chunk, and who shares them."""
+    """How the blocks of an arm are submitted and cut."""
 
     granularity: Granularity
     chunk_size: int
-    takers: int
-    least: int = 1
 
     def chunks(self, block: Block, finished: Collection[int] = ()) -> Iterator[Chunk]:
         """The block's chunks but for those of the given numbers."""
-        cut = block.chunks(self.chunk_size, self.takers, self.least)
-        return (chunk for chunk in cut if chunk.index not in finished)
+        return (chunk for chunk in block.chunks(self.chunk_size) if chunk.index not in finished)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +117,9 @@ class Executor(Protocol):
         """
         ...
 
-    def takers(self, in_flight: int) -> int:
-        """Number of processes that share so many prompts under way."""
-        ...
-
     @property
-    def hop_s(self) -> float:
-        """Measured time from submitting an empty task to its result; 0 where nothing is submitted."""
+    def costs(self) -> Costs:
+        """What tasks cost here, measured by `prepare`."""
         ...
 
 

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from distributed import Client, Future, KilledWorker, as_completed
@@ -22,6 +23,7 @@ class Arrivals:
     def __init__(self, client: Client) -> None:
         self._done = as_completed(loop=client.loop, with_results=True, raise_errors=False)
         self._about: dict[Future, Any] = {}
+        self._news: deque[Any] = deque()
 
     def __len__(self) -> int:
         return len(self._about)
@@ -32,10 +34,22 @@ class Arrivals:
         self._about.update(fresh)
         self._done.update(fresh)
 
-    def take(self) -> list[tuple[Any, Future, Any]]:
-        """What has come: what it is for, its future and its result; nothing if nothing comes within a tick."""
+    def tell(self, news: Any) -> None:
+        """Something to hear of before the next result; called on any thread."""
         with self._done.thread_condition:
-            if not self._done.has_ready():
+            self._news.append(news)
+            self._done.thread_condition.notify()
+
+    def heard(self) -> Iterator[Any]:
+        """What has been told since it was last asked."""
+        while self._news:
+            yield self._news.popleft()
+
+    def take(self) -> list[tuple[Any, Future, Any]]:
+        """What has come: what it is for, its future and its result; nothing if nothing comes within a tick, or as soon
+        as there are news."""
+        with self._done.thread_condition:
+            if not (self._done.has_ready() or self._news):
                 self._done.thread_condition.wait(TICK_S)
         come = self._done.next_batch(block=False)
         return [(self._about.pop(future), future, result) for future, result in come if future in self._about]

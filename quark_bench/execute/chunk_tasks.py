@@ -6,12 +6,14 @@ Pinned, because Dask would otherwise move a lost chunk to another worker without
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pickle
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from distributed import Client, secede
+from distributed import Client, get_worker, secede
 
 from quark_bench.errors import ExecutionError, describe
 from quark_bench.execute import Work, job_of
@@ -25,6 +27,9 @@ from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Chunk
 from quark_bench.record import Batch, merged
 
+BEGUN = "quark-bench-begun"
+"""Topic on which a worker tells that the last prompt of a chunk has begun."""
+
 
 class ChunkTasks:
     """Runs blocks of one arm at chunk granularity."""
@@ -37,11 +42,13 @@ class ChunkTasks:
         self._drain = drain
         self._arrivals = Arrivals(client)
         self._submitted_s: dict[int, float] = {}
+        self._numbers: dict[str, int] = {}
         self._parts: defaultdict[int, list[Batch]] = defaultdict(list)
 
     def run(self, block: Block, chunks: Iterator[Chunk]) -> Iterator[Batch]:
         """Keep every worker's lanes full; a batch comes when all trials of a chunk have ended."""
         dispatch = Dispatch(chunks, self._work.arms[block.arm].in_flight)
+        self._client.subscribe_topic(BEGUN, self._hear)
         try:
             while not (dispatch.done or self._drain.over):
                 self._members.check()
@@ -50,6 +57,8 @@ class ChunkTasks:
                 for order in self._orphans(dispatch):
                     self._arrivals.drop(order)
                     yield from self._lose(dispatch, order)
+                for number in self._arrivals.heard():
+                    dispatch.begun(number)
                 dispatch.present(self._members.ready.keys())
                 for order in dispatch.orders():
                     self._submit(order)
@@ -63,7 +72,14 @@ class ChunkTasks:
                     else:
                         yield from self._lose(dispatch, order)
         finally:
+            self._client.unsubscribe_topic(BEGUN)
             self._arrivals.close()
+
+    def _hear(self, event: tuple[float, Any]) -> None:
+        """A worker tells of a chunk; of chunks of other runs, too."""
+        number = self._numbers.get(event[1])
+        if number is not None:
+            self._arrivals.tell(number)
 
     def _orphans(self, dispatch: Dispatch) -> list[Order]:
         """Orders whose worker has left: where Dask would wait for it to come back, or try the next one."""
@@ -73,10 +89,12 @@ class ChunkTasks:
         job = job_of(self._work, order.chunk, order.lanes)
         if order.alone:
             job = dataclasses.replace(job, prompts=self._work.rows(order.start, order.stop))
-        key = ("chunk", f"{self._work.run_key}-{order.chunk.block.index}-{order.number}-{time.monotonic_ns()}")
+        label = f"{self._work.run_key}-{order.chunk.block.index}-{order.number}-{time.monotonic_ns()}"
+        self._numbers[label] = order.number
         self._submitted_s[order.number] = time.perf_counter()
+        key, workers = ("chunk", label), [order.worker]
         future = self._client.submit(
-            run_chunk, pickle.dumps(job, 5), key=key, workers=[order.worker], pure=False, fifo_timeout=0
+            run_chunk, pickle.dumps(job, 5), label, key=key, workers=workers, pure=False, fifo_timeout=0
         )
         self._arrivals.add([future], [order])
 
@@ -112,12 +130,13 @@ class ChunkTasks:
 # -- what runs on the workers
 
 
-def run_chunk(job: bytes) -> bytes:
+def run_chunk(job: bytes, label: str) -> bytes:
     """Task: carry out a chunk. Returns a pickled Batch, the text of what went wrong, or MISSING."""
+    begun = functools.partial(get_worker().log_event, BEGUN, label)
     secede()  # the lanes bound the work; a thread that only waits must not take a slot from it
     process = this_process()
     try:
-        return pickle.dumps(process.submit(process.carry_out(pickle.loads(job))).result(), 5)
+        return pickle.dumps(process.submit(process.carry_out(pickle.loads(job), begun)).result(), 5)
     except PipelineMissingError:
         return MISSING
     except BaseException as error:  # noqa: BLE001 - whatever leaves a task as an exception may kill the worker

@@ -17,8 +17,8 @@ LOSSES_ALONE = 2
 """A trial that lost its worker so often while it was alone has failed: once may be bad luck."""
 LOSSES_TOGETHER = 2
 """A trial that lost so many workers while it ran among others is a suspect: Dask would have it take down a third."""
-CHUNKS_AHEAD = 2
-"""Chunks that a worker holds: the client learns that a chunk's last prompt has begun only when all have ended."""
+CHUNKS_WAITING = 2
+"""Chunks with prompts yet to begin that a worker holds: the one its lanes are at, and the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ class Dispatch:
         self._next: Chunk | None = next(chunks, None)
         self._under_way: dict[int, Order] = {}
         self._held: dict[str, dict[int, Order]] = {}
+        self._begun: set[int] = set()
         self._targets: dict[str, int] = {}
         self._suspects: deque[tuple[Chunk, int]] = deque()
         self._losses: Counter[tuple[int, int]] = Counter()
@@ -102,6 +103,11 @@ class Dispatch:
             self._under_way[order.number] = order
             self._held.setdefault(order.worker, {})[order.number] = order
             yield order
+
+    def begun(self, number: int) -> None:
+        """Take note that an order's last prompt has begun: nothing of it waits any more."""
+        if number in self._under_way:
+            self._begun.add(number)
 
     def returned(self, order: Order) -> bool:
         """Take note that an order's results are here. True when its chunk is whole."""
@@ -150,8 +156,9 @@ class Dispatch:
         for worker, target in self._targets.items():
             held = self._held.get(worker, {}).values()
             lanes = min(target, free + _lanes_of(held))
-            prompts = sum(map(len, held))
-            if lanes < 1 or any(order.alone for order in held) or (len(held) >= CHUNKS_AHEAD and prompts > lanes):
+            waiting = [len(order) for order in held if order.number not in self._begun]
+            prompts = sum(waiting) + min(lanes, sum(map(len, held)) - sum(waiting))
+            if lanes < 1 or any(order.alone for order in held) or (len(waiting) >= CHUNKS_WAITING and prompts > lanes):
                 continue
             if best is None or (prompts / lanes, worker) < best[:2]:
                 best = (prompts / lanes, worker, lanes)
@@ -173,6 +180,7 @@ class Dispatch:
 
     def _forget(self, order: Order) -> None:
         del self._under_way[order.number]
+        self._begun.discard(order.number)
         held = self._held[order.worker]
         del held[order.number]
         if not held:

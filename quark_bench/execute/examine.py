@@ -119,9 +119,9 @@ def examine(executor: OnDask, work: Work, code: str | None) -> Examination:
 
 
 def _measure(executor: OnDask) -> Measured:
-    client, ready = executor.client, executor.members.ready
+    client, ready, hop_s = executor.client, executor.members.ready, executor.costs.hop_s
     clocks = {host_of(address): member.clock for address, member in ready.items()}
-    return Measured(scheduler_round_trip(client), executor.hop_s, clocks, allowed_failures(client), listening(client))
+    return Measured(scheduler_round_trip(client), hop_s, clocks, allowed_failures(client), listening(client))
 
 
 def advice(found: Examination) -> Iterator[str]:

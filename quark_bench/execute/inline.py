@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import contextlib
+import functools
+import queue
 import time
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
 from quark_bench.errors import ExecutionError
 from quark_bench.execute import Consumption, Setting, Work, job_of
 from quark_bench.execute.breakers import histories
-from quark_bench.execute.dispatch import CHUNKS_AHEAD
+from quark_bench.execute.dispatch import Dispatch, Order
 from quark_bench.execute.drain import Drain
+from quark_bench.execute.granularity import Costs
 from quark_bench.execute.process import read_consumption, this_process
 from quark_bench.plan import Block
 from quark_bench.record import Batch
 
 TICK_S = 0.25
+HERE = "inline"
+"""The one worker that there is."""
+News = tuple[Order, "Future[Batch] | None"]
+"""An order whose last prompt has begun, or which has ended as the future tells."""
 
 
 class Inline:
     """Carries out blocks in this process."""
 
-    hop_s = 0.0
+    costs = Costs(hop_s=0.0, task_s=0.0, processes=1, cores=1)
 
     def __init__(self) -> None:
         self.drain = Drain()
@@ -53,30 +61,36 @@ class Inline:
         return histories(self._work.run_key, self._breakers, rows, time.perf_counter() - since_s)
 
     def run(self, block: Block, setting: Setting, finished: Collection[int] = ()) -> Iterator[Batch]:
-        """Keep two chunks handed in and the lanes full across their border."""
+        """One worker's dispatch."""
         work = self._work
         assert work is not None, "prepare comes before run"
-        lanes = work.arms[block.arm].in_flight
-        chunks = setting.chunks(block, finished)
-        under_way: dict[concurrent.futures.Future[Batch], int] = {}
+        dispatch = Dispatch(setting.chunks(block, finished), work.arms[block.arm].in_flight)
+        dispatch.present({HERE})
+        news: queue.SimpleQueue[News] = queue.SimpleQueue()
+        under_way: set[Future[Batch]] = set()
         try:
-            while not self.drain.over:
-                while not self.drain.begun and (len(under_way) < CHUNKS_AHEAD or sum(under_way.values()) <= lanes):
-                    chunk = next(chunks, None)
-                    if chunk is None:
-                        break
-                    future = self._process.submit(self._process.carry_out(job_of(work, chunk, lanes)))
-                    under_way[future] = len(chunk)
-                if not under_way:
-                    return
-                done, _ = concurrent.futures.wait(under_way, TICK_S, "FIRST_COMPLETED")
+            while not (dispatch.done or self.drain.over):
+                if self.drain.begun:
+                    dispatch.stop()
+                under_way.update(self._submit(work, order, news) for order in dispatch.orders())
+                with contextlib.suppress(queue.Empty):
+                    order, ended = news.get(timeout=TICK_S)
+                    if ended is None:
+                        dispatch.begun(order.number)
+                    else:
+                        dispatch.returned(order)
+                        under_way.remove(ended)
+                        yield ended.result()
                 self._require_alive()
-                for future in done:
-                    del under_way[future]
-                    yield future.result()
         finally:
             for future in under_way:
                 future.cancel()
+
+    def _submit(self, work: Work, order: Order, news: queue.SimpleQueue[News]) -> Future[Batch]:
+        job = job_of(work, order.chunk, order.lanes)
+        future = self._process.submit(self._process.carry_out(job, functools.partial(news.put, (order, None))))
+        future.add_done_callback(lambda ended: news.put((order, ended)))
+        return future
 
     def _require_alive(self) -> None:
         """Raise ExecutionError when an async agent has blocked the one event loop beyond its time limit."""
@@ -86,9 +100,6 @@ class Inline:
                 f"{stuck} blocks the event loop: make it a plain `def`, which gets a thread of its own, "
                 "or use --on local, where it costs its own record only"
             )
-
-    def takers(self, in_flight: int) -> int:
-        return 1
 
     def consumption(self) -> Consumption:
         return read_consumption()

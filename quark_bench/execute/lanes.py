@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from quark_bench.dataset import Prompt
 from quark_bench.execute import Job, PromptRow
@@ -17,10 +17,14 @@ from quark_bench.record import Batch, Record, Span, columns
 
 
 class ChunkRun:
-    """A chunk on its way through the lanes; `finished` resolves to its batch."""
+    """A chunk on its way through the lanes; `finished` resolves to its batch.
 
-    def __init__(self, job: Job, wired: Wired, bench: Bench) -> None:
+    `begun` is called once its last prompt has begun: the lanes are at the next chunk then.
+    """
+
+    def __init__(self, job: Job, wired: Wired, bench: Bench, begun: Callable[[], None]) -> None:
         self.job = job
+        self.begun = begun
         self.wired = wired
         self.bench = bench
         self.finished: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
@@ -85,6 +89,7 @@ class Lanes:
             row = None if chunk.finished.done() else next(chunk.waiting, None)  # cancelled: nobody waits for it
             if row is None:
                 self._chunks.popleft()
+                chunk.begun()
                 continue
             await chunk.carry_out(row)
             await asyncio.sleep(0)  # agents that never wait must not keep the other lanes from starting

@@ -6,6 +6,7 @@ the same gather. The client is the only one who hands out work and takes in reco
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from types import TracebackType
@@ -20,10 +21,11 @@ from quark_bench.execute.chunk_tasks import ChunkTasks
 from quark_bench.execute.cluster import Connection, open_cluster
 from quark_bench.execute.cluster_spec import ClusterSpec
 from quark_bench.execute.drain import Drain
+from quark_bench.execute.granularity import Costs
 from quark_bench.execute.members import Members
 from quark_bench.execute.preflight import allowed_failures, check_versions
-from quark_bench.execute.process import read_consumption
-from quark_bench.execute.round_trips import measure_hop
+from quark_bench.execute.process import read_consumption, read_cores
+from quark_bench.execute.round_trips import measure_hop, measure_task
 from quark_bench.execute.shared import flush_breakers, share_breakers, shared_histories
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Granularity, Strategy
@@ -41,7 +43,7 @@ class OnDask:
         self._open = (spec, workers, threads)
         self._stack = ExitStack()
         self._pipelines: dict[str, Pipeline] = {}
-        self._hop_s = 0.0
+        self._costs: Costs | None = None
         self._work: Work | None = None
         self._connection: Connection | None = None
         self._members: Members | None = None
@@ -71,8 +73,9 @@ class OnDask:
         return self._members
 
     @property
-    def hop_s(self) -> float:
-        return self._hop_s
+    def costs(self) -> Costs:
+        assert self._costs is not None, "prepare comes first"
+        return self._costs
 
     def prepare(self, work: Work) -> None:
         assert self._connection is not None, "used as a context manager"
@@ -85,7 +88,17 @@ class OnDask:
         wanted = {agent.name: agent.resources for each in self._pipelines.values() for agent in each.agents}
         members = Members(self.client, payload, wanted, self._connection.heal)
         self._members = self._stack.enter_context(members)
-        self._hop_s = measure_hop(self.client)
+        self._costs = self._measure_costs()
+
+    def _measure_costs(self) -> Costs:
+        """What a hop takes, and a task of graphs like ours; how many cores all workers have together."""
+        machines = Counter(self.members.ask(read_cores).values())
+        return Costs(
+            hop_s=measure_hop(self.client),
+            task_s=measure_task(self.client, next(iter(self._pipelines.values())).needs),
+            processes=self.members.expected,
+            cores=max(1, sum(min(cores, workers) for (_, cores), workers in machines.items())),
+        )
 
     def run(self, block: Block, setting: Setting, finished: Collection[int] = ()) -> Iterator[Batch]:
         assert self._work is not None, "prepare comes before run"
@@ -102,9 +115,6 @@ class OnDask:
             return []
         self.members.ask(flush_breakers)
         return shared_histories(self.client, self._work.run_key, named, since_s)
-
-    def takers(self, in_flight: int) -> int:
-        return min(in_flight, self.members.expected)
 
     def consumption(self) -> Consumption:
         own, theirs = read_consumption(), self.members.ask(read_consumption)
@@ -127,5 +137,6 @@ class OnDask:
             "clock_offsets": "estimated by round trips" if self.members.far() else "one machine, one clock",
             "clock_uncertainty_s": max((each.clock.uncertainty_s for each in self.members.ready.values()), default=0.0),
             "allowed_failures": allowed_failures(self.client),
-            "hop_s": self._hop_s,
+            "hop_s": self.costs.hop_s,
+            "task_s": self.costs.task_s,
         }

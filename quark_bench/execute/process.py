@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,9 +90,9 @@ class Process:
         except KeyError:
             raise PipelineMissingError(key) from None
 
-    async def carry_out(self, job: Job) -> Batch:
-        """Run a chunk through the lanes of its arm."""
-        chunk = ChunkRun(job, self.wired(job.pipeline_key), self.bench)
+    async def carry_out(self, job: Job, begun: Callable[[], None]) -> Batch:
+        """Run a chunk through the lanes of its arm; `begun` is called when its last prompt has begun."""
+        chunk = ChunkRun(job, self.wired(job.pipeline_key), self.bench, begun)
         lanes = self._lanes.setdefault((job.run_key, job.arm.name), Lanes())
         return await lanes.add(chunk)
 
@@ -113,6 +113,16 @@ def this_process() -> Process:
         if _held is None or _held[0] != os.getpid():
             _held = (os.getpid(), Process())
         return _held[1]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_cores() -> tuple[str, int]:
+    """Which machine this is, and the cores that this process may use of it."""
+    return socket.gethostname(), cores()
 
 
 def read_consumption() -> Consumption:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from distributed import Client
+from distributed import Client, as_completed
 
 from quark_bench.errors import ClusterError, describe
+from quark_bench.execute.graph import prompt_graph
 
 TRIED = 7
+MANY = 140
+"""Empty tasks that are timed together: a fifth of a second."""
 HOP_S = 15.0
 """Longest wait for an empty task."""
 
@@ -53,15 +58,39 @@ def measure_hop(client: Client) -> float:
     hops = []
     for _ in range(TRIED):
         before = time.perf_counter()
-        try:
+        with _coming_back():
             client.submit(_nothing, pure=False).result(timeout=HOP_S)
-        except (OSError, TimeoutError) as error:
-            raise ClusterError(
-                f"an empty task did not come back within {HOP_S:.0f} s ({describe(error, 200)}); "
-                "are the workers paused, or busy with other work? `quark-bench doctor` looks at them"
-            ) from error
         hops.append(time.perf_counter() - before)
     return statistics.median(hops)
+
+
+def measure_task(client: Client, needs: Sequence[Sequence[int]]) -> float:
+    """Seconds for each of MANY empty tasks that are wired like a pipeline's agents and submitted in one message.
+
+    Independent ones would tell too little: tasks that need each other cost twice as much. `needs` holds, for each
+    agent, the positions of those it needs. Raises ClusterError where they do not come back.
+    """
+    layout, label = [(f"nothing{index}", needed) for index, needed in enumerate(needs)], secrets.token_hex(4)
+    copies = -(-MANY // len(layout))
+    before = time.perf_counter()
+    ends = [end for copy in range(copies) for end in prompt_graph(layout, _nothing, f"{label}-{copy}")]
+    futures = client.compute(ends, optimize_graph=False, fifo_timeout=0)
+    with _coming_back():
+        for _ in as_completed(futures, loop=client.loop, timeout=HOP_S):
+            pass
+    return (time.perf_counter() - before) / (copies * len(layout))
+
+
+@contextlib.contextmanager
+def _coming_back() -> Iterator[None]:
+    """Raises ClusterError where empty tasks do not come back in time."""
+    try:
+        yield
+    except (OSError, TimeoutError) as error:
+        raise ClusterError(
+            f"an empty task did not come back within {HOP_S:.0f} s ({describe(error, 200)}); "
+            "are the workers paused, or busy with other work? `quark-bench doctor` looks at them"
+        ) from error
 
 
 def best_offset(readings: Sequence[tuple[float, float, float]]) -> ClockOffset:
@@ -82,5 +111,5 @@ def read_clock() -> tuple[str | None, float]:
     return boot, time.perf_counter()
 
 
-def _nothing() -> bytes:
+def _nothing(*_: object) -> bytes:
     return b"nothing"

@@ -265,6 +265,7 @@ def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         "repeats": manifest["repeats"],
         "warm-up": sentences.plural(manifest["warmup"], "trial"),
         "granularity": sentences.granularity(manifest),
+        "makespan": "; ".join(sentences.predictions(manifest)),
         "ran on": cluster.get("on"),
         "workers": cluster.get("workers"),
         "threads": cluster.get("threads"),

@@ -95,6 +95,18 @@ def granularity(manifest: Mapping[str, Any]) -> str:
     return f"{chosen['choice']}: {chosen['reason']}" if chosen.get("reason") else str(chosen["choice"])
 
 
+def predictions(manifest: Mapping[str, Any]) -> list[str]:
+    """`async: predicted 4.1 s by chunk, 6.9 s by agent; took 4.3 s`, for each arm that could be run both ways."""
+    chosen = manifest.get("granularity") or {}
+    told = []
+    for arm, each in chosen.get("predicted", {}).items():
+        if each["agent_s"] is not None:
+            by_chunk, by_agent = SECONDS.format(each["chunk_s"]), SECONDS.format(each["agent_s"])
+            took = SECONDS.format(chosen.get("took_s", {}).get(arm))
+            told.append(f"{arm}: predicted {by_chunk} by chunk, {by_agent} by agent; took {took}")
+    return told
+
+
 def crashes(manifest: Mapping[str, Any]) -> str:
     """That Dask itself tries again what crashed its worker; empty where it does not."""
     allowed = (manifest.get("cluster") or {}).get("allowed_failures")

@@ -219,6 +219,8 @@ def _breaker_lines(findings: Findings) -> Iterator[Text]:
 def _condition_lines(findings: Findings) -> Iterator[Text]:
     if chosen := sentences.granularity(findings.manifest):
         yield _text(f"Granularity {chosen}")
+    for told in sentences.predictions(findings.manifest):
+        yield _text(told)
     if crashing := sentences.crashes(findings.manifest):
         yield _text(crashing)
     yield _text(f"Run {findings.manifest['run_id']}: {sentences.outcome(findings.manifest)}")
