@@ -125,7 +125,7 @@ def test_shares_differ_by_at_most_one_and_add_up(workers, in_flight):
 def test_workers_hold_what_fills_their_lanes_and_one_chunk_more():
     dispatch = dispatch_of(100, 4, size=2)
     held = Counter(order.worker for order in dispatch.orders())
-    assert held == {"a": 2, "b": 2}
+    assert held == {"a": CHUNKS_WAITING, "b": CHUNKS_WAITING}
 
 
 def test_a_worker_whose_chunk_has_begun_gets_the_next_one_before_a_straggler_has_ended():

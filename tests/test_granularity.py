@@ -152,8 +152,8 @@ def test_a_longer_block_never_makes_a_smaller_chunk(latency_s, in_flight, costs,
         (0.22, 256, 2_560, 32),  # a quarter of a worker's 128 lanes
         (10.0, 2, 1_000, 1),
         (0.02, 32, 100_000, 32),  # 50 ms of 16 lanes, in whole rounds
-        (0.02, 32, 64, 4),  # for each of two workers to have eight
-        (0.02, 32, 160, 16),  # ... or the next part that fills 16 lanes
+        (0.05, 32, 64, 4),  # for each of two workers to have eight
+        (0.05, 32, 100, 8),  # ... or the next part that fills 16 lanes
         (0.002, 32, 160, 80),  # a hop of 16 lanes
         (1e-5, 32, 1_000_000, 992),  # 50 ms of 20,000 prompts/s, in whole rounds
         (None, 32, 200, 32),

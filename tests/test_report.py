@@ -205,6 +205,8 @@ def manifest(arms, records, prompts, repeats, took_s, layout):
             "choice": "chunk",
             "reason": "a hop costs 10 ms and the median agent lasts 30 ms",
             "chunk_size": {arm.name: 4 for arm in arms},
+            "predicted": {arm.name: {"chunk_s": 4.1, "agent_s": None if arm.name == "sync" else 6.9} for arm in arms},
+            "took_s": {arm.name: 4.3 for arm in arms},
         },
         "cluster": {"on": "local", "address": "tcp://127.0.0.1:1", "workers": 2, "threads": 2, "dashboard": ""},
         "provenance": {"python": "3.11.7", "dask": "2026.1.1", "commit": "a518643 (clean)", "cpu": "2 cores"},
@@ -497,6 +499,16 @@ BREAKERS = [
         "transitions": [],
     },
 ]
+
+
+def test_what_was_predicted_is_told_beside_what_it_took_for_arms_that_had_a_choice(findings):
+    told = "async: predicted 4.10 s by chunk, 6.90 s by agent; took 4.30 s"
+    assert sentences.predictions(findings.manifest) == [told.replace("async", "parallel"), told]
+    assert told in shown(run_table(findings))
+    assert told in render(findings)
+    undone = findings.manifest["granularity"] | {"took_s": {}}
+    assert sentences.predictions({"granularity": undone})[1].endswith("took n/a")
+    assert sentences.predictions({"granularity": {"choice": "chunk", "reason": "of old"}}) == []
 
 
 def test_breakers_are_told_on_the_page_and_those_that_opened_in_the_terminal(findings):

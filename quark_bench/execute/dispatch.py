@@ -17,8 +17,9 @@ LOSSES_ALONE = 2
 """A trial that lost its worker so often while it was alone has failed: once may be bad luck."""
 LOSSES_TOGETHER = 2
 """A trial that lost so many workers while it ran among others is a suspect: Dask would have it take down a third."""
-CHUNKS_WAITING = 2
-"""Chunks with prompts yet to begin that a worker holds: the one its lanes are at, and the next."""
+CHUNKS_WAITING = 3
+"""Chunks with prompts yet to begin that a worker holds: the one its lanes are at, the next, and one for lanes that all
+become free at once. In virtual time, prompts of equal length take 0.8 % more than the ideal, 1.9 % with two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ class Dispatch:
         return self._order(worker, chunk, position, position + 1, 1, alone=True)
 
     def _next_chunk(self) -> Order | None:
-        """To the hungriest worker: one that has less than it needs to fill its lanes, and one chunk more."""
+        """To the hungriest worker: one that has too few chunks waiting, or less than it needs to fill its lanes."""
         if self._next is None:
             return None
         free = self._free_lanes()
@@ -157,7 +158,8 @@ class Dispatch:
             held = self._held.get(worker, {}).values()
             lanes = min(target, free + _lanes_of(held))
             waiting = [len(order) for order in held if order.number not in self._begun]
-            prompts = sum(waiting) + min(lanes, sum(map(len, held)) - sum(waiting))
+            begun = min(lanes, sum(map(len, held)) - sum(waiting))  # at most: some of them have ended
+            prompts = sum(waiting) + begun
             if lanes < 1 or any(order.alone for order in held) or (len(waiting) >= CHUNKS_WAITING and prompts > lanes):
                 continue
             if best is None or (prompts / lanes, worker) < best[:2]:

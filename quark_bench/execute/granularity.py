@@ -138,8 +138,9 @@ def chunk_size(latency_s: float | None, in_flight: int, costs: Costs, prompts: i
     """Prompts in each chunk of a block of so many, 1 to 2,000; `latency_s` is a prompt's, None if it is not known.
 
     A quarter of the prompts that a worker has under way at once: little is left to wait for at one when another runs
-    dry. More where prompts are short, so that a chunk lasts: by Little's law, lanes / latency is the rate, up to what we carry out at all. All chunks
-    are equal, and whole many make a round of the lanes, so that prompts of equal length end in whole rounds.
+    dry. More where prompts are short, so that a chunk lasts: by Little's law, lanes / latency is the rate, as far as
+    we carry prompts out so fast. All chunks are equal, and whole many make a round of the lanes, so that prompts of
+    equal length end in whole rounds.
     """
     takers = costs.takers(in_flight)
     lanes = -(-in_flight // takers)

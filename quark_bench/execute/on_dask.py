@@ -93,9 +93,10 @@ class OnDask:
     def _measure_costs(self) -> Costs:
         """What a hop takes, and a task of graphs like ours; how many cores all workers have together."""
         machines = Counter(self.members.ask(read_cores).values())
+        wiring = [pipeline.needs for pipeline in self._pipelines.values()] or [((),)]
         return Costs(
             hop_s=measure_hop(self.client),
-            task_s=measure_task(self.client, next(iter(self._pipelines.values())).needs),
+            task_s=measure_task(self.client, max(wiring, key=len)),
             processes=self.members.expected,
             cores=max(1, sum(min(cores, workers) for (_, cores), workers in machines.items())),
         )
