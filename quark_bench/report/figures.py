@@ -43,7 +43,7 @@ FAINT: dict[str, Any] = {"alpha": 0.13, "linewidth": 0.6}
 
 def latency_figure(findings: Findings) -> str | None:
     """Share of prompts answered within a latency, by arm; failures never arrive. None without any answer."""
-    by_arm = {arm: _answered_latencies_s(findings, arm) for arm in findings.arms}
+    by_arm = {arm: _answered_share(findings, arm) for arm in findings.arms}
     answered_s = np.concatenate([latencies_s for latencies_s, _ in by_arm.values()])
     if not answered_s.size:
         return None
@@ -51,8 +51,8 @@ def latency_figure(findings: Findings) -> str | None:
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        for position, (arm, (latencies_s, trials)) in enumerate(by_arm.items()):
-            _paint_share(axes, latencies_s, trials, arm, position)
+        for position, (arm, share) in enumerate(by_arm.items()):
+            _paint_share(axes, share, arm, position)
         axes.set(xlabel="latency", ylabel="share of prompts answered", ylim=(0, 1.02))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
         _scale(axes, "x", answered_s, SECONDS)
@@ -93,6 +93,8 @@ def order_figure(findings: Findings) -> str | None:
         return None
     rates = _block_rates(findings.trials, order)
     shown = {arm: _shown_trials(findings.trials, order, arm) for arm in findings.arms}
+    trials = len(order)
+    del order  # of a million trials, 8 MB that drawing need not wait beside
     title = _title(findings, "The run in its order")
 
     def paint(figure: Figure) -> None:
@@ -106,7 +108,7 @@ def order_figure(findings: Findings) -> str | None:
         _scale(above, "y", np.concatenate([numbers(each, "latency_s") for each in shown.values()]), SECONDS)
         _scale(below, "y", rates["per_s"].to_numpy(), PER_SECOND)
         above.set(ylabel="latency")
-        below.set(xlabel="trials in the order of their admission", ylabel="throughput", xlim=(-1, len(order)))
+        below.set(xlabel="trials in the order of their admission", ylabel="throughput", xlim=(-1, trials))
         _titled_legend(above, title)
 
     return draw(title, 4.6, paint)
@@ -132,18 +134,20 @@ def attribution_figure(findings: Findings) -> str | None:
     return draw(title, 0.9 + 1.05 * len(shown), paint)
 
 
-def _answered_latencies_s(findings: Findings, arm: str) -> tuple[Floats, int]:
-    """The latencies of an arm's answered trials, ascending, and the number of all its trials."""
+def _answered_share(findings: Findings, arm: str) -> tuple[Floats, Floats]:
+    """Latencies of an arm's answered trials, ascending, as many as a figure has room for, and the share of all its
+    trials that was answered within each."""
     trials = findings.trials.records(["status", "latency_s"], arm)
-    return np.sort(numbers(trials, "latency_s")[is_answered(trials)]), len(trials)
+    latencies_s = np.sort(numbers(trials, "latency_s")[is_answered(trials)])
+    kept = _thinned(latencies_s.size)
+    return latencies_s[kept], (kept + 1) / max(1, len(trials))
 
 
-def _paint_share(axes: Axes, latencies_s: Floats, trials: int, arm: str, position: int) -> None:
+def _paint_share(axes: Axes, share: tuple[Floats, Floats], arm: str, position: int) -> None:
+    latencies_s, answered = share
     if not latencies_s.size:
         return
-    kept = _thinned(latencies_s.size)
-    xs = np.concatenate([latencies_s[:1], latencies_s[kept]])
-    ys = np.concatenate([[0.0], (kept + 1) / trials])
+    xs, ys = np.concatenate([latencies_s[:1], latencies_s]), np.concatenate([[0.0], answered])
     axes.step(xs, ys, where="post", label=_name(arm), color=_colour(position), linestyle=_stroke(position), linewidth=2)
 
 
