@@ -115,10 +115,15 @@ def test_retries_give_a_higher_goodput_under_the_same_faults(way, run_with):
     bare, guarded = run.measures["bare"], run.measures["guarded"]
     assert bare["failed_share"].value == pytest.approx(len(struck()) / 120)
     assert guarded["failed_share"].value < bare["failed_share"].value
-    assert guarded["goodput_per_s"].value > bare["goodput_per_s"].value
-    assert bare["goodput_per_s"].value < bare["throughput_per_s"].value
+    assert good_share(guarded) > good_share(bare)
+    assert good_share(bare) < 1
     failed = run.records[run.records["status"] == "failed"]
     assert set(failed["error"]) == {"ChaosError: injected by --chaos"}
+
+
+def good_share(measures):
+    """Of the completions a second; the rates themselves differ by how busy the machine is."""
+    return measures["goodput_per_s"].value / measures["throughput_per_s"].value
 
 
 def test_another_seed_strikes_other_trials(inline, run_with):

@@ -1,9 +1,11 @@
 """A run's directory, read as far as is asked for, says the same as its whole tables."""
 
+import json
+
 import pandas as pd
 import pytest
 
-from quark_bench import Dataset, Pipeline, agent, bench
+from quark_bench import Dataset, Pipeline, Run, agent, bench, sources
 from quark_bench.compare import PAIRED
 from quark_bench.dataset import Prompt
 from quark_bench.measures import agent_table, measure_arm
@@ -57,3 +59,14 @@ def test_scores_stand_beside_the_records_they_judge(run):
     scored = run.trials.records(["prompt_id", "score_exact"], "async").groupby("prompt_id")["score_exact"].mean()
     assert scored.drop("p-5").eq(1.0).all()
     assert run.trials.scorers[0] == "exact"
+
+
+def test_a_run_over_a_file_larger_than_memory_is_scored_and_shows_its_prompts(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "LARGEST_IN_MEMORY", 0)
+    file = tmp_path / "prompts.jsonl"
+    rows = [{"id": f"p-{n}", "text": f"prompt {n}", "reference": [f"PROMPT {n % 20}"]} for n in range(40)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = bench(Dataset.read(file), Pipeline("shouts", [shout]), on="inline", arms=["sync", "async"], out=tmp_path)
+    assert run.records.groupby("arm")["score_exact"].mean().to_dict() == {"sync": 0.5, "async": 0.5}
+    assert Run(run.path).prompts["p-7"].text == "prompt 7"
+    assert "prompt 1" in run.report().read_text()

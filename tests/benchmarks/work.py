@@ -5,11 +5,10 @@ memory ----+-> reasoning -> planning ---+
 retrieval -+                            +-> self_improvement
 """
 
-import heapq
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from quark_bench.schedule import longest_path
+from quark_bench.schedule import longest_path, makespan
 
 Needs = Mapping[str, tuple[str, ...]]
 """The agents that each agent needs, in topological order."""
@@ -80,14 +79,8 @@ def slowness(text):
 
 
 def ideal_s(texts, in_flight, graph=WAITS):
-    """Makespan without any overhead: every prompt, in its order, takes the first place that is free.
-
-    Source: list scheduling, Graham 1966.
-    """
-    free_s = [0.0] * in_flight
-    for text in texts:
-        heapq.heapreplace(free_s, free_s[0] + slowness(text) * graph.critical_path_s)
-    return max(free_s)
+    """Makespan without any overhead: every prompt, in its order, takes the first place that is free."""
+    return makespan((slowness(text) * graph.critical_path_s for text in texts), in_flight)
 
 
 def makespan_s(run):
