@@ -11,8 +11,9 @@ from quark_bench.agent import Call, agent
 from quark_bench.dataset import Prompt
 from quark_bench.errors import ExecutionError
 from quark_bench.execute.deadlines import Deadlines
+from quark_bench.execute.step import Bench, Case, Wired
 from quark_bench.execute.threads import EngineFaultError, Threads
-from quark_bench.execute.trial import Bench, Case, Wired, run_trial
+from quark_bench.execute.trial import run_trial
 from quark_bench.execute.values import answer_text, check_travels
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Strategy

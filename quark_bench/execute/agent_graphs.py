@@ -28,7 +28,7 @@ from quark_bench.execute.lost import lost_trial
 from quark_bench.execute.members import Members
 from quark_bench.execute.outcome import Outcome, conclude
 from quark_bench.execute.process import MISSING, PipelineMissingError, this_process
-from quark_bench.execute.trial import Case, clock, open_branch, run_step
+from quark_bench.execute.step import Case, Course, clock, open_branch, run_step
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Chunk
 from quark_bench.record import Batch, Record, Span, columns
@@ -249,7 +249,7 @@ async def _node(head: bytes, index: int, inputs: tuple[bytes, ...]) -> bytes:
     case = Case.of(Prompt(identity, text, category, metadata=metadata), arm, repeat, run_seed, run_key)
     branch = open_branch(process.bench)
     try:
-        outcome = await run_step(wired, step, case, outcomes, branch, process.bench)
+        outcome = await run_step(Course(wired, case, process.bench, outcomes), step, branch)
     finally:
         process.bench.deadlines.forget(branch)
     reached = {position: done._replace(value=None) for position, done in before.items()}

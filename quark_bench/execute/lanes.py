@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 
 from quark_bench.dataset import Prompt
 from quark_bench.execute import Job, PromptRow
-from quark_bench.execute.trial import Bench, Case, Wired, run_trial
+from quark_bench.execute.step import Bench, Case, Wired
+from quark_bench.execute.trial import run_trial
 from quark_bench.record import Batch, Record, Span, columns
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from quark_bench.dataset import Prompt
@@ -9,7 +10,7 @@ from quark_bench.pipeline import Pipeline
 from quark_bench.record import Record, RecordStatus, Span, SpanStatus
 from quark_bench.schedule import longest_path
 
-OK, FALLBACK, FAILED = SpanStatus.OK, SpanStatus.FALLBACK, SpanStatus.FAILED
+OK, FALLBACK, FAILED, SKIPPED = SpanStatus.OK, SpanStatus.FALLBACK, SpanStatus.FAILED, SpanStatus.SKIPPED
 """Looked up once: as an Enum's attribute, each would cost every call as much as building a dict."""
 GAVE_RESULT = (OK, FALLBACK)
 """A tuple, which is searched by identity: to hash a status takes longer."""
@@ -33,6 +34,21 @@ class Outcome(NamedTuple):
     @property
     def gave_result(self) -> bool:
         return self.status in GAVE_RESULT
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether the trial did not need the agent: what it had begun counts as work, and for nothing else."""
+        return self.status is SKIPPED and self.error is None
+
+    def unneeded(self) -> Outcome:
+        """What the agent did, though it turned out that nobody needs it."""
+        return self._replace(status=SKIPPED, value=None, answer=None, error=None, fault=None)
+
+
+def not_called(whose: tuple[str, str], reason: str, at_s: float, worker: str) -> Outcome:
+    """Of an agent (of a prompt) that is skipped."""
+    span = Span(*whose, 0, SKIPPED, at_s, at_s, 0.0, reason, 0, 0, None, 0.0, worker)
+    return Outcome(SKIPPED, None, (span,), None, reason, 0.0)
 
 
 class Totals(NamedTuple):
@@ -68,7 +84,7 @@ def conclude(
         answer_s=answer.spans[-1].end_s - admitted_s if answer.gave_result else None,
         service_s=max(0.0, latency_s - _waits(pipeline, outcomes)),
         work_s=sum(total.durations_s),
-        critical_path_s=longest_path(total.durations_s, pipeline.needs),
+        critical_path_s=longest_path(total.durations_s, _waited_for(pipeline, outcomes)),
         simulated_s=total.simulated_s,
         attempts=total.attempts,
         fallbacks=0 if status is RecordStatus.OK else sum(o.status is FALLBACK for o in outcomes),
@@ -105,11 +121,13 @@ def _judge(pipeline: Pipeline, outcomes: list[Outcome]) -> tuple[RecordStatus, s
     which no agent is to blame for; else the first failure that was borne."""
     if all(outcome.status is OK and outcome.fault is None for outcome in outcomes):
         return RecordStatus.OK, None, None
-    steps = list(zip(pipeline.steps, outcomes, strict=True))
+    steps = [(s, o) for s, o in zip(pipeline.steps, outcomes, strict=True) if not o.is_left_out]
     answered = outcomes[pipeline.answer_index].gave_result
     fatal = next(((s.name, o) for s, o in steps if o.status is FAILED and not s.agent.optional), None)
     borne = next(((s.name, o) for s, o in steps if o.status in (FAILED, FALLBACK)), None)
     fault = next((outcome.fault for outcome in outcomes if outcome.fault is not None), None)
+    if answered and fault is None and all(o.status is OK for _, o in steps):
+        return RecordStatus.OK, None, None
     status = RecordStatus.DEGRADED if fatal is None and answered else RecordStatus.FAILED
     if fault is not None and status is RecordStatus.DEGRADED:
         return status, fault, None
@@ -117,15 +135,23 @@ def _judge(pipeline: Pipeline, outcomes: list[Outcome]) -> tuple[RecordStatus, s
     return (status, culprit[1].error, culprit[0]) if culprit else (status, fault, None)
 
 
+def _waited_for(pipeline: Pipeline, outcomes: list[Outcome]) -> Sequence[tuple[int, ...]]:
+    """For each step the steps that it waited for: for none that the trial did not need."""
+    if not any(outcome.is_left_out for outcome in outcomes):
+        return pipeline.needs
+    return [tuple(need for need in needs if not outcomes[need].is_left_out) for needs in pipeline.needs]
+
+
 def _waits(pipeline: Pipeline, outcomes: list[Outcome]) -> float:
     """Seconds of waiting for a thread or a retry on the chain of agents that ended last."""
     if all(len(outcome.spans) == 1 for outcome in outcomes):
         return 0.0
+    needs = _waited_for(pipeline, outcomes)
     index: int | None = max(range(len(outcomes)), key=lambda i: outcomes[i].spans[-1].end_s)
     waited_s = 0.0
     while index is not None:
         spans = outcomes[index].spans
         busy_s = sum(span.end_s - span.start_s for span in spans)
         waited_s += spans[-1].end_s - spans[0].start_s - busy_s
-        index = max(pipeline.needs[index], key=lambda i: outcomes[i].spans[-1].end_s, default=None)
+        index = max(needs[index], key=lambda i: outcomes[i].spans[-1].end_s, default=None)
     return waited_s

@@ -24,8 +24,8 @@ from quark_bench.execute import Consumption, Job
 from quark_bench.execute.deadlines import Deadlines
 from quark_bench.execute.event_loop import precise_event_loop
 from quark_bench.execute.lanes import ChunkRun, Lanes
+from quark_bench.execute.step import Bench, Wired
 from quark_bench.execute.threads import Threads
-from quark_bench.execute.trial import Bench, Wired
 from quark_bench.pipeline import Shipment
 from quark_bench.record import Batch
 

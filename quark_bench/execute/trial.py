@@ -7,106 +7,75 @@ graph: that is why all of them give the same records.
 from __future__ import annotations
 
 import asyncio
-import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
 
-from quark_bench.agent import Call, Input, Model, Usage, canonical, stable_hash
-from quark_bench.dataset import Prompt
 from quark_bench.errors import describe
-from quark_bench.execute.attempt import Attempted, Callee, Failed, attempt, handed_on, joined_errors, make_callee
-from quark_bench.execute.breakers import PASSED, Breakers
-from quark_bench.execute.deadlines import Branch, Deadlines
-from quark_bench.execute.decide import Failure, Next, after_failure, backoff_s
-from quark_bench.execute.outcome import FAILED, FALLBACK, GAVE_RESULT, OK, Outcome, conclude
-from quark_bench.execute.threads import EngineFaultError, Threads
-from quark_bench.pipeline import Pipeline, Step
-from quark_bench.plan import Strategy, trial_seed
-from quark_bench.record import Record, Span, SpanStatus
-
-clock: Callable[[], float] = time.perf_counter
-"""Monotonic, and on Linux shared by all processes of a machine."""
-
-NOTHING_USED = Usage()
-"""Stands for agents that take no `call`; never written to."""
-
-Wants = tuple[tuple[Input, int], ...]
-"""An agent's inputs, each with the position of the step that gives it."""
+from quark_bench.execute.outcome import OK, Outcome, conclude
+from quark_bench.execute.steering import Steering
+from quark_bench.execute.step import Bench, Case, Course, Wired, clock, leave_out, open_branch, run_step
+from quark_bench.execute.threads import EngineFaultError
+from quark_bench.pipeline import Step
+from quark_bench.plan import Strategy
+from quark_bench.record import Record, Span
 
 
-class Wired:
-    """A pipeline made ready in this process.
+async def run_trial(
+    wired: Wired, case: Case, strategy: Strategy, bench: Bench, steering: Steering | None = None
+) -> tuple[Record, list[Span]]:
+    """Run the agents of the pipeline for one prompt and say how it went: all of them, or those that `steering` tells.
 
-    Raises ExecutionError, naming the agent, for a set-up that fails.
-    """
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
-        self.steps = pipeline.steps
-        self.missing = tuple(len(step.needs) for step in self.steps)
-        self.wants = tuple(tuple(zip(step.agent.inputs, step.needs, strict=True)) for step in self.steps)
-        self.roots = tuple(step.index for step in self.steps if not step.needs)
-        self.callees = tuple(make_callee(step.agent, step.index == pipeline.answer_index) for step in self.steps)
-        limits = [link.policy.timeout_s for step in self.steps for link in step.agent.chain()]
-        self.shortest_limit_s = min((limit for limit in limits if limit is not None), default=math.inf)
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What a process offers its trials."""
-
-    worker: str
-    threads: Threads
-    deadlines: Deadlines
-    breakers: Breakers = field(default_factory=Breakers)
-
-
-class Case(NamedTuple):
-    """One trial, as a worker sees it. `prompt` is blind."""
-
-    prompt: Prompt
-    repeat: int
-    seed: int
-    run_key: str
-
-    @classmethod
-    def of(cls, prompt: Prompt, arm: str, repeat: int, run_seed: int, run_key: str) -> Case:
-        # Arms share their seeds but not their idempotency keys: a provider would answer the second arm from memory.
-        return cls(prompt, repeat, trial_seed(run_seed, prompt.id, repeat), f"{run_key}-{arm}")
-
-
-async def run_trial(wired: Wired, case: Case, strategy: Strategy, bench: Bench) -> tuple[Record, list[Span]]:
-    """Run every agent of the pipeline for one prompt and say how it went. Raises only when cancelled.
-
-    Where the engine has a fault, agents that have been called keep their results and the others are called one after
-    another.
+    Raises only when cancelled. Where the engine has a fault, agents that have been called keep their results and the
+    others are called one after another.
     """
     admitted_s = clock()
-    outcomes: list[Outcome | None] = [None] * len(wired.steps)
+    course = Course(wired, case, bench, [None] * len(wired.steps), steering)
+    if steering is not None:
+        _settle_beforehand(course, steering)
     if strategy is Strategy.SEQUENTIAL:
-        await _one_by_one(wired, case, bench, outcomes)
+        await _one_by_one(course)
     else:
-        fault = await _Parallel(wired, case, bench, outcomes).run()
+        fault = await _Parallel(course).run()
         if fault is not None:
-            await _one_by_one(wired, case, bench, outcomes, fault)
-    done = [outcome for outcome in outcomes if outcome]
+            await _one_by_one(course, fault)
+    done = [outcome for outcome in course.outcomes if outcome]
     return conclude(wired.pipeline, case.prompt, done, admitted_s, max(outcome.spans[-1].end_s for outcome in done))
 
 
-async def _one_by_one(
-    wired: Wired, case: Case, bench: Bench, outcomes: list[Outcome | None], fault: str | None = None
-) -> None:
+def _settle_beforehand(course: Course, steering: Steering) -> None:
+    """Outcomes of the agents that are not called: the trial does not need them, or has their answer from elsewhere."""
+    for step in course.wired.steps:
+        if step.index in steering.given:
+            told = leave_out(course, step, "given by the caller")
+            course.outcomes[step.index] = told._replace(status=OK, value=steering.given[step.index])
+        elif step.index in steering.unneeded:
+            course.outcomes[step.index] = leave_out(course, step, "not asked for")
+
+
+async def _one_by_one(course: Course, fault: str | None = None) -> None:
     """Call the agents that have no outcome yet, in declared order; `fault` is why they have none."""
-    branch = open_branch(bench)
+    branch = open_branch(course.bench)
     try:
-        for step in wired.steps:
-            if outcomes[step.index] is None:
-                outcome = await run_step(wired, step, case, outcomes, branch, bench)
-                outcomes[step.index] = outcome if fault is None else outcome._replace(fault=fault)
+        for step in course.wired.steps:
+            if course.outcomes[step.index] is None:
+                outcome = await run_step(course, step, branch)
+                course.outcomes[step.index] = outcome if fault is None else outcome._replace(fault=fault)
+                if course.steering is not None:
+                    _pass_over(course, course.steering.ended(step, outcome))
     finally:
-        bench.deadlines.forget(branch)
+        course.bench.deadlines.forget(branch)
+
+
+def _pass_over(course: Course, unneeded: Iterable[int]) -> list[Step]:
+    """Settle agents of which it was found that the trial does not need them: those that had no outcome yet."""
+    passed: list[Step] = []
+    for index in sorted(unneeded):
+        outcome, step = course.outcomes[index], course.wired.steps[index]
+        if outcome is not None:
+            course.outcomes[index] = outcome.unneeded()
+        else:
+            course.outcomes[index] = leave_out(course, step)
+            passed.append(step)
+    return passed
 
 
 class _Parallel:
@@ -117,14 +86,13 @@ class _Parallel:
     nothing new is called.
     """
 
-    __slots__ = ("bench", "case", "done", "fault", "missing", "open", "outcomes", "tasks", "wired")
+    __slots__ = ("course", "done", "fault", "missing", "open", "outcomes", "steps", "tasks")
 
-    def __init__(self, wired: Wired, case: Case, bench: Bench, outcomes: list[Outcome | None]) -> None:
-        self.wired = wired
-        self.case = case
-        self.bench = bench
-        self.outcomes = outcomes
-        self.missing = list(wired.missing)
+    def __init__(self, course: Course) -> None:
+        self.course = course
+        self.steps = course.wired.steps
+        self.outcomes = course.outcomes
+        self.missing = list(course.wired.missing)
         self.open = 1
         self.done: asyncio.Future[None] | None = None
         self.tasks: list[asyncio.Task[None]] = []
@@ -132,7 +100,7 @@ class _Parallel:
 
     async def run(self) -> str | None:
         """Returns once every call has ended: the fault that kept further ones from being made, or None."""
-        first, *others = self.wired.roots
+        first, *others = self.course.wired.roots if self.course.steering is None else self._steered_roots()
         for index in others:
             self._start(index)
         try:
@@ -146,7 +114,16 @@ class _Parallel:
             raise
         return self.fault
 
-    def _start(self, index: int) -> None:
+    def _steered_roots(self) -> Sequence[int | None]:
+        """The agents that wait for nothing; None where no agent is called at all."""
+        for step in self.steps:
+            if self.outcomes[step.index] is not None:
+                for fed in step.feeds:
+                    self.missing[fed] -= 1
+        ready = [n for n, missing in enumerate(self.missing) if missing == 0 and self.outcomes[n] is None]
+        return ready or (None,)
+
+    def _start(self, index: int | None) -> None:
         branch = self._follow(index)
         try:
             task = asyncio.create_task(branch)
@@ -157,15 +134,18 @@ class _Parallel:
         self.open += 1
         self.tasks.append(task)
 
-    async def _follow(self, index: int) -> None:
-        branch = open_branch(self.bench)
-        next_index: int | None = index
+    async def _follow(self, next_index: int | None) -> None:
+        course = self.course
+        branch = open_branch(course.bench)
         try:
             while next_index is not None and self.fault is None:
-                step = self.wired.steps[next_index]
-                outcome = await run_step(self.wired, step, self.case, self.outcomes, branch, self.bench, alone=False)
-                self.outcomes[next_index] = outcome
-                next_index = self._advance(step)
+                step = self.steps[next_index]
+                outcome = await run_step(course, step, branch, alone=False)
+                if course.steering is None:
+                    self.outcomes[next_index] = outcome
+                    next_index = self._advance(step)
+                else:
+                    next_index = self._steer(course.steering, step, outcome)
         except EngineFaultError as fault:
             self.fault = f"{describe(fault)}; went on sequentially"
         except Exception as error:
@@ -173,7 +153,7 @@ class _Parallel:
                 raise
             self.done.set_exception(error)
         finally:
-            self.bench.deadlines.forget(branch)
+            course.bench.deadlines.forget(branch)
             self.open -= 1
             if self.open == 0 and self.done is not None and not self.done.done():
                 self.done.set_result(None)
@@ -182,163 +162,24 @@ class _Parallel:
         follow: int | None = None
         for fed in step.feeds:
             self.missing[fed] -= 1
-            if self.missing[fed] == 0:
+            if self.missing[fed] == 0 and self.outcomes[fed] is None:
                 if follow is None:
                     follow = fed
                 else:
                     self._start(fed)
         return follow
 
-
-def open_branch(bench: Bench) -> Branch:
-    """The running task, watched for calls that outlive their limit."""
-    task = asyncio.current_task()
-    assert task is not None, "trials run inside a task"
-    branch = Branch(task)
-    bench.deadlines.watch(branch)
-    return branch
-
-
-async def run_step(
-    wired: Wired,
-    step: Step,
-    case: Case,
-    outcomes: list[Outcome | None],
-    branch: Branch,
-    bench: Bench,
-    alone: bool = True,
-) -> Outcome:
-    """All attempts of one agent's call, and of its fallback's; `outcomes` holds those of the agents it needs.
-
-    A call for which no thread can be started is made on the event loop itself where nothing of its trial stands
-    beside it (`alone`): the last resort, which no limit can cut short. Elsewhere EngineFaultError is raised, unless
-    an attempt has been made already.
-    """
-    ready_s = clock()
-    arguments = _arguments(step, wired.wants[step.index], case, outcomes)
-    if isinstance(arguments, str):
-        return _skipped(step, case, arguments, ready_s, bench)
-    callee = wired.callees[step.index]
-    threads: Threads | None = bench.threads
-    spans: tuple[Span, ...] = ()
-    errors: tuple[str, ...] = ()
-    fault: str | None = None
-    cost_usd, tried = 0.0, 0
-    while True:
-        tried += 1
-        usage, given = NOTHING_USED, arguments
-        if callee.agent.takes_call:
-            call = _call(callee, case, arguments, len(spans) + 1, wired.pipeline.model)
-            usage, given = call.usage, {**arguments, "call": call}
-        if callee.guard is None:
-            start_s = clock()
-            value, answer, failed = await attempt(callee, given, branch, start_s, threads)
-            end_s = clock()
-        else:
-            start_s, end_s, (value, answer, failed) = await _guarded(callee, given, case, branch, bench, threads)
-        if failed is None:
-            status = FALLBACK if errors else OK
-        else:
-            status, follows = FAILED, _what_follows(callee, failed, tried)
-            if follows is Next.GO_ON_SEQUENTIALLY:
-                fault = _last_resort(failed, alone or len(spans) > 0)
-                threads, tried = None, tried - 1
-                continue
-        cost_usd += usage.cost_usd
-        times_s = (ready_s, start_s, end_s)
-        spans += (_span((case.prompt.id, step.agent.name), len(spans) + 1, status, times_s, failed, usage, bench),)
-        if failed is None:
-            return Outcome(status, value, spans, answer, errors[0] if errors else None, cost_usd, fault)
-        if follows is Next.RETRY:
-            await asyncio.sleep(backoff_s(callee.agent.policy, tried, stable_hash(case.seed, callee.agent.name)))
-        else:
-            errors += (failed.error,)
-            if follows is Next.GIVE_UP or callee.fallback is None:
-                return Outcome(status, None, spans, None, joined_errors(errors), cost_usd, fault)
-            arguments = handed_on(arguments, callee.fallback.agent, case.prompt)
-            callee, tried = callee.fallback, 0
-        ready_s = clock()
-
-
-def _arguments(step: Step, wants: Wants, case: Case, outcomes: list[Outcome | None]) -> dict[str, Any] | str:
-    """Inputs and prompt by parameter, or why the agent is skipped."""
-    arguments: dict[str, Any] = {"prompt": case.prompt} if step.agent.takes_prompt else {}
-    for wanted, need in wants:
-        outcome = outcomes[need]
-        if outcome is not None and outcome.status in GAVE_RESULT:
-            arguments[wanted.parameter] = outcome.value
-        elif wanted.optional:
-            arguments[wanted.parameter] = wanted.default
-        else:
-            return _skip_reason(wanted, outcome)
-    return arguments
-
-
-def _span(
-    whose: tuple[str, str],
-    attempt: int,
-    status: SpanStatus,
-    times_s: tuple[float, float, float],
-    failed: Failed | None,
-    usage: Usage,
-    bench: Bench,
-) -> Span:
-    """One attempt of the agent of a prompt, ready, begun and ended at these times."""
-    ready_s, start_s, end_s = times_s
-    error = None if failed is None else failed.error
-    spent = (usage.tokens_in, usage.tokens_out, usage.first_token_s, usage.simulated_s)
-    # Takes half as long as Span(...), of which every call makes one.
-    return Span._make((*whose, attempt, status, start_s, end_s, start_s - ready_s, error, *spent, bench.worker))
-
-
-def _skip_reason(wanted: Input, outcome: Outcome | None) -> str:
-    how = outcome.status.value if outcome is not None else "missing"
-    return f"skipped: {canonical(wanted.parameter)} is {how}"
-
-
-def _skipped(step: Step, case: Case, reason: str, ready_s: float, bench: Bench) -> Outcome:
-    never = (0, SpanStatus.SKIPPED, ready_s, ready_s, 0.0, reason, 0, 0, None, 0.0, bench.worker)
-    span = Span(case.prompt.id, step.agent.name, *never)
-    return Outcome(SpanStatus.SKIPPED, None, (span,), None, reason, 0.0)
-
-
-def _call(callee: Callee, case: Case, arguments: dict[str, Any], attempt: int, model: Model | None) -> Call:
-    agent = callee.agent
-    which = (agent.name, case.prompt.id, case.repeat, attempt, case.seed)
-    # By position: with twelve keywords this would take twice as long.
-    return Call(*which, callee.limit_s, callee.ready, case.run_key, model, not agent.is_async, Usage(), arguments)
-
-
-def _what_follows(callee: Callee, failed: Failed, tried: int) -> Next:
-    return after_failure(callee.agent.policy, failed.kind, tried, callee.fallback is not None)
-
-
-def _last_resort(failed: Failed, may_be_made: bool) -> str:
-    """The fault, told, of a call that is made on the event loop. Raises it where the call may not be made yet."""
-    if not may_be_made:
-        raise EngineFaultError(failed.error)
-    return describe(EngineFaultError(f"{failed.error}; called on the event loop"))
-
-
-async def _guarded(
-    callee: Callee,
-    arguments: dict[str, Any],
-    case: Case,
-    branch: Branch,
-    bench: Bench,
-    threads: Threads | None,
-) -> tuple[float, float, Attempted]:
-    """One attempt, if the agent's breaker allows it: when it began and ended, and what it gave."""
-    guard = callee.guard
-    assert guard is not None, "only agents with a breaker come here"
-    key = (case.run_key, case.repeat < 0, guard.name)
-    admission = PASSED if bench.breakers.is_closed(key, guard) else await bench.breakers.admit(key, guard)
-    start_s = clock()
-    if admission.refused is not None:
-        return start_s, start_s, (None, None, Failed(Failure.REFUSED, admission.refused))
-    attempted = await attempt(callee, arguments, branch, start_s, threads)
-    end_s = clock()
-    failed = attempted[2]
-    if failed is None or failed.kind is not Failure.ENGINE:
-        bench.breakers.settle(key, guard, failed is None, admission.probe)
-    return start_s, end_s, attempted
+    def _steer(self, steering: Steering, step: Step, outcome: Outcome) -> int | None:
+        """Take in how an agent ended, and pass over those that are not needed because of it; where to go on."""
+        if self.outcomes[step.index] is not None:  # it was passed over while it ran, or waited for its slot
+            if step.index in steering.begun:
+                self.outcomes[step.index] = outcome.unneeded()
+            steering.ended(step, outcome)
+            return None
+        self.outcomes[step.index] = outcome
+        found = steering.ended(step, outcome)
+        for passed in _pass_over(self.course, found):
+            freed = self._advance(passed)
+            if freed is not None:
+                self._start(freed)
+        return self._advance(step)

@@ -1,0 +1,118 @@
+"""Routing: which agents a prompt needs, once one of them has found its category."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from quark_bench.agent import canonical
+from quark_bench.errors import PipelineError, UsageError
+from quark_bench.pipeline import Pipeline
+
+CATEGORY = "category"
+"""An agent that finds the category returns it as text, or in a dict under this key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """Picks the agents for the category that agent `by` found.
+
+    `routes` names, for a category, the agents that it needs; what those cannot do without, `by` itself and the agent
+    that answers are always among them. A category without a route gets the whole pipeline.
+    """
+
+    by: str = "nlu"
+    routes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        routes = {category: tuple(names) for category, names in self.routes.items()}
+        object.__setattr__(self, "routes", MappingProxyType(routes))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Router, (self.by, dict(self.routes))
+
+    def __str__(self) -> str:
+        told = (f"{category} -> {', '.join(names)}" for category, names in self.routes.items())
+        return f"by {self.by}: {'; '.join(told)}"
+
+    def finder(self, pipeline: Pipeline) -> int:
+        """Position of the agent that finds the category. Raises PipelineError where the pipeline has none."""
+        return _position(pipeline, self.by, "by")
+
+    def check(self, pipeline: Pipeline) -> None:
+        """Raise PipelineError, naming the nearest, for an agent that the pipeline does not have."""
+        self.finder(pipeline)
+        for category, names in self.routes.items():
+            for name in names:
+                _position(pipeline, name, f"routes.{category}")
+
+    def unneeded(self, pipeline: Pipeline, category: str | None) -> frozenset[int]:
+        """Positions of the agents that a category does not need; none for a category without a route."""
+        if category is None or category not in self.routes:
+            return frozenset()
+        named = [_position(pipeline, name, f"routes.{category}") for name in self.routes[category]]
+        needed = with_needs(pipeline, [self.finder(pipeline), pipeline.answer_index, *named])
+        return frozenset(range(len(pipeline.steps))) - needed
+
+    def agents(self, pipeline: Pipeline, category: str | None) -> tuple[str, ...]:
+        """Names of the agents that run for a category, in the pipeline's order."""
+        unneeded = self.unneeded(pipeline, category)
+        return tuple(step.name for step in pipeline.steps if step.index not in unneeded)
+
+
+def with_needs(pipeline: Pipeline, positions: Iterable[int]) -> frozenset[int]:
+    """The agents at these positions and all that they cannot do without, however far back."""
+    found: set[int] = set()
+    waiting = list(positions)
+    while waiting:
+        position = waiting.pop()
+        if position not in found:
+            found.add(position)
+            step = pipeline.steps[position]
+            inputs = zip(step.agent.inputs, step.needs, strict=True)
+            waiting.extend(need for wanted, need in inputs if not wanted.optional)
+    return frozenset(found)
+
+
+def category_of(value: object) -> str | None:
+    """The category in what an agent found; None where there is none."""
+    if isinstance(value, Mapping):
+        value = value.get(CATEGORY)
+    return value if isinstance(value, str) else None
+
+
+def read_routes(path: str | Path) -> Router:
+    """A Router from TOML: `by = "nlu"`, then a table `[routes]` with a list of agents for each category.
+
+    Raises UsageError, naming the file, for one that cannot be read or says something else.
+    """
+    try:
+        told = tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: the routes cannot be read: {error}") from error
+    if unknown := sorted(told.keys() - {"by", "routes"}):
+        raise UsageError(f"{path}: unknown {unknown[0]!r}; write by = NAME and a table [routes]")
+    by, routes = told.get("by", "nlu"), told.get("routes")
+    if not isinstance(by, str):
+        raise UsageError(f'{path}: by = {by!r}; give the name of the agent that finds the category, as in by = "nlu"')
+    if not isinstance(routes, dict) or not routes:
+        raise UsageError(f'{path}: there are no routes; write [routes], then a line a category: fact = ["reasoning"]')
+    for category, names in routes.items():
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UsageError(f'{path}: routes.{category} = {names!r}; give a list of agents, as in ["reasoning"]')
+    return Router(by, {category: tuple(names) for category, names in routes.items()})
+
+
+def _position(pipeline: Pipeline, name: str, place: str) -> int:
+    for step in pipeline.steps:
+        if canonical(step.name) == canonical(name):
+            return step.index
+    names = {canonical(step.name): step.name for step in pipeline.steps}
+    close = difflib.get_close_matches(canonical(name), names, 1)
+    hint = f"did you mean {names[close[0]]!r}?" if close else f"its agents: {', '.join(names.values())}"
+    raise PipelineError(f"router, {place}: pipeline {pipeline.name!r} has no agent {name!r}; {hint}")
