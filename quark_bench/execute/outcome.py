@@ -9,10 +9,11 @@ from quark_bench.pipeline import Pipeline
 from quark_bench.record import Record, RecordStatus, Span, SpanStatus
 from quark_bench.schedule import longest_path
 
-OK, FALLBACK, FAILED = SpanStatus.OK, SpanStatus.FALLBACK, SpanStatus.FAILED
+OK, FALLBACK, FAILED, CACHED = SpanStatus.OK, SpanStatus.FALLBACK, SpanStatus.FAILED, SpanStatus.CACHED
 """Looked up once: as an Enum's attribute, each would cost every call as much as building a dict."""
-GAVE_RESULT = (OK, FALLBACK)
-"""A tuple, which is searched by identity: to hash a status takes longer."""
+AS_ASKED = (OK, CACHED)
+"""Tuples, which are searched by identity: to hash a status takes longer."""
+GAVE_RESULT = (*AS_ASKED, FALLBACK)
 
 
 class Outcome(NamedTuple):
@@ -103,7 +104,7 @@ def _add_up(outcomes: list[Outcome]) -> Totals:
 def _judge(pipeline: Pipeline, outcomes: list[Outcome]) -> tuple[RecordStatus, str | None, str | None]:
     """Status, error and the agent at fault: the first failure that is not optional; else a fault of the engine,
     which no agent is to blame for; else the first failure that was borne."""
-    if all(outcome.status is OK and outcome.fault is None for outcome in outcomes):
+    if all(outcome.status in AS_ASKED and outcome.fault is None for outcome in outcomes):
         return RecordStatus.OK, None, None
     steps = list(zip(pipeline.steps, outcomes, strict=True))
     answered = outcomes[pipeline.answer_index].gave_result

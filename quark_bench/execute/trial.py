@@ -7,9 +7,10 @@ graph: that is why all of them give the same records.
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from quark_bench.dataset import Prompt
 from quark_bench.errors import describe
 from quark_bench.execute.attempt import Attempted, Callee, Failed, attempt, handed_on, joined_errors, make_callee
 from quark_bench.execute.breakers import PASSED, Breakers
+from quark_bench.execute.caching import Caching
 from quark_bench.execute.deadlines import Branch, Deadlines
 from quark_bench.execute.decide import Failure, Next, after_failure, backoff_s
 from quark_bench.execute.outcome import FAILED, FALLBACK, GAVE_RESULT, OK, Outcome, conclude
@@ -61,6 +63,8 @@ class Bench:
     threads: Threads
     deadlines: Deadlines
     breakers: Breakers = field(default_factory=Breakers)
+    caching: Caching | None = None
+    """Asked for what agents with `cache=True` have given before; never for warm-ups."""
 
 
 class Case(NamedTuple):
@@ -208,16 +212,32 @@ async def run_step(
     bench: Bench,
     alone: bool = True,
 ) -> Outcome:
-    """All attempts of one agent's call, and of its fallback's; `outcomes` holds those of the agents it needs.
+    """One agent's call, or what an equal one gave; `outcomes` holds those of the agents it needs."""
+    arguments = _arguments(step, wired.wants[step.index], case, outcomes)
+    if isinstance(arguments, str):
+        return _skipped(step, case, arguments, clock(), bench)
+    if bench.caching is not None and step.agent.policy.cache and case.repeat >= 0:
+        call = functools.partial(_call_step, wired, step, case, arguments, branch, bench, alone)
+        return await _reuse_or_call(bench.caching, wired.callees[step.index], case, arguments, bench.worker, call)
+    return await _call_step(wired, step, case, arguments, branch, bench, alone)
+
+
+async def _call_step(
+    wired: Wired,
+    step: Step,
+    case: Case,
+    arguments: dict[str, Any],
+    branch: Branch,
+    bench: Bench,
+    alone: bool,
+) -> Outcome:
+    """All attempts of one agent's call, and of its fallback's.
 
     A call for which no thread can be started is made on the event loop itself where nothing of its trial stands
     beside it (`alone`): the last resort, which no limit can cut short. Elsewhere EngineFaultError is raised, unless
     an attempt has been made already.
     """
     ready_s = clock()
-    arguments = _arguments(step, wired.wants[step.index], case, outcomes)
-    if isinstance(arguments, str):
-        return _skipped(step, case, arguments, ready_s, bench)
     callee = wired.callees[step.index]
     threads: Threads | None = bench.threads
     spans: tuple[Span, ...] = ()
@@ -258,6 +278,25 @@ async def run_step(
             arguments = handed_on(arguments, callee.fallback.agent, case.prompt)
             callee, tried = callee.fallback, 0
         ready_s = clock()
+
+
+async def _reuse_or_call(
+    caching: Caching,
+    callee: Callee,
+    case: Case,
+    arguments: dict[str, Any],
+    worker: str,
+    call: Callable[[], Awaitable[Outcome]],
+) -> Outcome:
+    """What an equal call has given, or is about to give, else this one's. All the time that it took was waiting."""
+    ready_s = clock()
+    outcome = await caching.outcome(callee, arguments, case.seed, call)
+    if outcome.spans:
+        return outcome
+    there_s = clock()
+    times = (there_s, there_s, there_s - ready_s)
+    span = Span(case.prompt.id, callee.agent.name, 0, outcome.status, *times, outcome.error, 0, 0, None, 0.0, worker)
+    return outcome._replace(spans=(span,))
 
 
 def _arguments(step: Step, wants: Wants, case: Case, outcomes: list[Outcome | None]) -> dict[str, Any] | str:
