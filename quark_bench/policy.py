@@ -1,8 +1,9 @@
-"""Policy: how long an agent may take and what happens when it fails."""
+"""Policy: how long an agent may take, what happens when it fails, and whether its output may be kept."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from quark_bench.errors import PipelineError
 
@@ -53,6 +54,9 @@ class Policy:
     """No wait is longer than this."""
     breaker: Breaker | None = None
     """Refuses calls while the agent, or its provider, keeps failing; None lets all calls through."""
+    cache: bool = False
+    """Its output may be kept and given again for equal inputs, where a cache is given. Equal are the values of its
+    inputs, the prompt's text, category and metadata, `call.seed` and the `version` of what its set-up returned."""
 
     def __post_init__(self) -> None:
         if self.timeout_s is not None and not self.timeout_s > 0:
@@ -63,3 +67,15 @@ class Policy:
             raise PipelineError("backoff_s and backoff_max_s are seconds, 0 or more")
         if self.breaker is not None and not isinstance(self.breaker, Breaker):
             raise PipelineError(f"breaker={self.breaker!r}: give Breaker(failures=..., reset_s=...), or None")
+
+
+class Cache(Protocol):
+    """Where outputs are kept: bytes by key, also between runs. May forget whatever it likes, whenever it likes."""
+
+    def get(self, key: str) -> bytes | None:
+        """What was put under the key, or None. Called on an event loop, which it must not keep waiting."""
+        ...
+
+    def put(self, key: str, value: bytes) -> None:
+        """Keep the value, in place of an older one. Called in any thread."""
+        ...

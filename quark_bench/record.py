@@ -36,6 +36,8 @@ class SpanStatus(StrEnum):
     """The agent's fallback gave the result in its place."""
     SKIPPED = "skipped"
     """Never called: an agent it needs has no result."""
+    CACHED = "cached"
+    """Never called: an equal call's result was given again."""
 
 
 class Span(NamedTuple):
@@ -45,12 +47,12 @@ class Span(NamedTuple):
     prompt_id: str
     agent: str
     attempt: int
-    """Counts from 1; 0 for a skipped agent."""
+    """Counts from 1; 0 for an agent that was not called: skipped, or answered by an equal call."""
     status: str
     start_s: float
     end_s: float
     queue_s: float
-    """From all inputs there (or the backoff over) to the start: waits for a thread or a slot."""
+    """From all inputs there (or the backoff over) to the start: waits for a thread, a slot, or an equal call to end."""
     error: str | None
     tokens_in: int
     tokens_out: int

@@ -10,10 +10,12 @@ from quark_bench.pipeline import Pipeline
 from quark_bench.record import Record, RecordStatus, Span, SpanStatus
 from quark_bench.schedule import longest_path
 
-OK, FALLBACK, FAILED, SKIPPED = SpanStatus.OK, SpanStatus.FALLBACK, SpanStatus.FAILED, SpanStatus.SKIPPED
+OK, FALLBACK, FAILED = SpanStatus.OK, SpanStatus.FALLBACK, SpanStatus.FAILED
+CACHED, SKIPPED = SpanStatus.CACHED, SpanStatus.SKIPPED
 """Looked up once: as an Enum's attribute, each would cost every call as much as building a dict."""
-GAVE_RESULT = (OK, FALLBACK)
-"""A tuple, which is searched by identity: to hash a status takes longer."""
+AS_ASKED = (OK, CACHED)
+"""Tuples, which are searched by identity: to hash a status takes longer."""
+GAVE_RESULT = (*AS_ASKED, FALLBACK)
 
 
 class Outcome(NamedTuple):
@@ -119,14 +121,14 @@ def _add_up(outcomes: list[Outcome]) -> Totals:
 def _judge(pipeline: Pipeline, outcomes: list[Outcome]) -> tuple[RecordStatus, str | None, str | None]:
     """Status, error and the agent at fault: the first failure that is not optional; else a fault of the engine,
     which no agent is to blame for; else the first failure that was borne."""
-    if all(outcome.status is OK and outcome.fault is None for outcome in outcomes):
+    if all(outcome.status in AS_ASKED and outcome.fault is None for outcome in outcomes):
         return RecordStatus.OK, None, None
     steps = [(s, o) for s, o in zip(pipeline.steps, outcomes, strict=True) if not o.is_left_out]
     answered = outcomes[pipeline.answer_index].gave_result
     fatal = next(((s.name, o) for s, o in steps if o.status is FAILED and not s.agent.optional), None)
     borne = next(((s.name, o) for s, o in steps if o.status in (FAILED, FALLBACK)), None)
     fault = next((outcome.fault for outcome in outcomes if outcome.fault is not None), None)
-    if answered and fault is None and all(o.status is OK for _, o in steps):
+    if answered and fault is None and all(o.status in AS_ASKED for _, o in steps):
         return RecordStatus.OK, None, None
     status = RecordStatus.DEGRADED if fatal is None and answered else RecordStatus.FAILED
     if fault is not None and status is RecordStatus.DEGRADED:

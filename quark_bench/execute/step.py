@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from quark_bench.dataset import Prompt
 from quark_bench.errors import describe
 from quark_bench.execute.attempt import Attempted, Callee, Failed, attempt, handed_on, joined_errors, make_callee
 from quark_bench.execute.breakers import PASSED, Breakers
+from quark_bench.execute.caching import Caching
 from quark_bench.execute.deadlines import Branch, Deadlines
 from quark_bench.execute.decide import Failure, Next, after_failure, backoff_s
 from quark_bench.execute.outcome import FAILED, FALLBACK, GAVE_RESULT, OK, Outcome, not_called
@@ -58,6 +60,8 @@ class Bench:
     threads: Threads
     deadlines: Deadlines
     breakers: Breakers = field(default_factory=Breakers)
+    caching: Caching | None = None
+    """Asked for what agents with `cache=True` have given before; never for warm-ups."""
 
 
 class Case(NamedTuple):
@@ -95,25 +99,43 @@ def open_branch(bench: Bench) -> Branch:
 
 
 async def run_step(course: Course, step: Step, branch: Branch, alone: bool = True) -> Outcome:
-    """All attempts of one agent's call, and of its fallback's.
+    """One agent's call, with all its attempts and its fallback's, or what an equal call gave.
 
     With `course.steering` each attempt waits for a slot, and an agent that turns out to be unneeded before it has one
     is left out. A call for which no thread can be started is made on the event loop itself where nothing of its trial
     stands beside it (`alone`): the last resort, which no limit can cut short. Elsewhere EngineFaultError is raised,
     unless an attempt has been made already.
     """
-    ready_s = clock()
     arguments = _arguments(course, step)
     if isinstance(arguments, str):
-        return _skipped(course, step, arguments, ready_s)
-    return await _attempts(course, step, arguments, branch, ready_s, alone)
+        return _skipped(course, step, arguments)
+    caching = course.bench.caching
+    if caching is not None and step.agent.policy.cache and course.case.repeat >= 0:
+        call = functools.partial(_attempts, course, step, arguments, branch, alone)
+        return await _reuse_or_call(caching, course, step, arguments, call)
+    return await _attempts(course, step, arguments, branch, alone)
 
 
-async def _attempts(
-    course: Course, step: Step, arguments: dict[str, Any], branch: Branch, ready_s: float, alone: bool
+async def _reuse_or_call(
+    caching: Caching,
+    course: Course,
+    step: Step,
+    arguments: dict[str, Any],
+    call: Callable[[], Awaitable[Outcome]],
 ) -> Outcome:
-    """The call, again as often as its policy says, and then its fallback's; `ready_s` is when its inputs were there."""
-    case, bench = course.case, course.bench
+    """What an equal call has given, or is about to give, else this one's. All the time that it took was waiting."""
+    ready_s = clock()
+    outcome = await caching.outcome(course.wired.callees[step.index], arguments, course.case.seed, call)
+    if outcome.spans:
+        return outcome
+    there_s = clock()
+    who, times = (course.case.prompt.id, step.agent.name, 0, outcome.status), (there_s, there_s, there_s - ready_s)
+    return outcome._replace(spans=(Span(*who, *times, outcome.error, 0, 0, None, 0.0, course.bench.worker),))
+
+
+async def _attempts(course: Course, step: Step, arguments: dict[str, Any], branch: Branch, alone: bool) -> Outcome:
+    """The call, again as often as its policy says, and then its fallback's."""
+    case, bench, ready_s = course.case, course.bench, clock()
     callee = course.wired.callees[step.index]
     threads: Threads | None = bench.threads
     spans: tuple[Span, ...] = ()
@@ -196,15 +218,15 @@ def _skip_reason(wanted: Input, outcome: Outcome | None) -> str:
     return f"skipped: {canonical(wanted.parameter)} is {how}"
 
 
-def _skipped(course: Course, step: Step, reason: str, ready_s: float) -> Outcome:
-    return not_called((course.case.prompt.id, step.agent.name), reason, ready_s, course.bench.worker)
+def _skipped(course: Course, step: Step, reason: str) -> Outcome:
+    return not_called((course.case.prompt.id, step.agent.name), reason, clock(), course.bench.worker)
 
 
 def leave_out(course: Course, step: Step, reason: str | None = None) -> Outcome:
     """Of an agent that is not called because the trial does not need it, for this reason."""
     if reason is None and course.steering is not None:
         reason = f"not needed for category {course.steering.category!r}"
-    return _skipped(course, step, reason or "not needed", clock())._replace(error=None)
+    return _skipped(course, step, reason or "not needed")._replace(error=None)
 
 
 def _call(callee: Callee, case: Case, arguments: dict[str, Any], attempt: int, model: Model | None) -> Call:
