@@ -18,23 +18,30 @@ if TYPE_CHECKING:
     from quark_bench.bench import bench
     from quark_bench.dataset import Prompt
     from quark_bench.errors import QuarkBenchError
+    from quark_bench.live_trial import Answer
+    from quark_bench.orchestrator import AsyncOrchestrator, Orchestrator
     from quark_bench.pipeline import Pipeline
     from quark_bench.plan import Arm, Strategy
     from quark_bench.policy import Breaker, Policy
+    from quark_bench.routing import Router
     from quark_bench.run import Run
 
 __all__ = [
     "Agent",
+    "Answer",
     "Arm",
+    "AsyncOrchestrator",
     "Breaker",
     "Call",
     "Dataset",
     "Model",
+    "Orchestrator",
     "Pipeline",
     "Policy",
     "Prompt",
     "QuarkBenchError",
     "Reply",
+    "Router",
     "Run",
     "Strategy",
     "agent",
@@ -43,15 +50,19 @@ __all__ = [
 
 _HOMES = {
     "Agent": "agent",
+    "Answer": "live_trial",
     "Arm": "plan",
+    "AsyncOrchestrator": "orchestrator",
     "Breaker": "policy",
     "Call": "agent",
     "Model": "agent",
+    "Orchestrator": "orchestrator",
     "Pipeline": "pipeline",
     "Policy": "policy",
     "Prompt": "dataset",
     "QuarkBenchError": "errors",
     "Reply": "agent",
+    "Router": "routing",
     "Run": "run",
     "Strategy": "plan",
     "agent": "agent",

@@ -28,11 +28,12 @@ from quark_bench.parts import count_statuses, read_parts
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import BUILT_IN_ARMS, Arm, Block, Chunk, Granularity, Plan, built_in_arm, make_plan
 from quark_bench.record import Batch
+from quark_bench.resolve import resolve
 from quark_bench.resume import continued, layout_of
 from quark_bench.run import Run, measures_as_data
 from quark_bench.scoring import Scorer, default_scorers, score_records, scorers_named
 from quark_bench.slo import parse_slo, require_known
-from quark_bench.user_code import find_pipeline, pack_pipeline
+from quark_bench.user_code import pack_pipeline
 
 MOST_WORKERS = 4
 MOST_THREADS = 256
@@ -137,21 +138,11 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
 
 def resolve_pipelines(pipeline: Pipeline | str, plan: Plan) -> tuple[Pipeline, dict[str, Shipment]]:
     """The run's main pipeline, and for each arm what travels to the workers. Raises PipelineError."""
-    main, shipment = _resolve(pipeline)
+    main, shipment = resolve(pipeline)
     shipments: dict[str, Shipment] = {}
     for arm in plan.arms:
         shipments[arm.name] = shipment if arm.pipeline is None else pack_pipeline(arm.pipeline)
     return main, shipments
-
-
-def _resolve(pipeline: Pipeline | str) -> tuple[Pipeline, Shipment]:
-    if isinstance(pipeline, str) and pipeline != "quark":
-        return find_pipeline(pipeline)
-    if isinstance(pipeline, str):
-        from quark_bench.agents.quark import quark
-
-        pipeline = quark()
-    return pipeline, pack_pipeline(pipeline)
 
 
 def chosen_chaos(texts: str | Sequence[str], main: Pipeline, plan: Plan) -> Chaos | None:

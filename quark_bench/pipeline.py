@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from quark_bench.agent import RESERVED, Agent, Model, agent, canonical
 from quark_bench.errors import PipelineError
 from quark_bench.policy import Breaker
+from quark_bench.routing import Router
 
 
 class Shipment(Protocol):
@@ -51,8 +52,8 @@ class Pipeline:
 
     `answer` names the agent whose result is the record's answer; it may be left out when one agent is the
     only one that feeds no other. `model` is what `call.model` asks. `latency_profile` names simulated
-    latencies, if the agents have any. `agents` keep their declared order wherever their inputs allow it. `breakers`
-    holds the circuit breakers of agents and fallbacks by name.
+    latencies, if the agents have any. `router` leaves agents out by category, live. `agents` keep their declared order
+    wherever their inputs allow it. `breakers` holds the circuit breakers of agents and fallbacks by name.
 
     Raises PipelineError, naming the culprit, for equal names, reserved names, an input that no agent has, a
     cycle, an unknown answer agent, or breakers that share a name and nothing else.
@@ -66,6 +67,7 @@ class Pipeline:
         answer: str | None = None,
         model: Model | None = None,
         latency_profile: str | None = None,
+        router: Router | None = None,
     ) -> None:
         self.name = name
         self.model = model
@@ -73,13 +75,33 @@ class Pipeline:
         declared = [item if isinstance(item, Agent) else agent(item) for item in agents]
         self.steps = _wire(name, declared)
         self.needs = tuple(step.needs for step in self.steps)
-        self.answer_index = _answer_index(name, self.steps, answer)
+        self.answer_index = self._only_end() if answer is None else self.position(answer, "answer")
         self.breakers = _breakers(name, self.agents)
+        self.router = router
+        if router is not None:
+            router.check(self)
 
     @property
     def agents(self) -> tuple[Agent, ...]:
         """The agents in the order in which `sequential` calls them."""
         return tuple(step.agent for step in self.steps)
+
+    def position(self, name: str, place: str = "agent") -> int:
+        """Where the agent of that name stands in `steps`. Raises PipelineError, naming the nearest, for one unknown."""
+        known = {canonical(step.name): step for step in self.steps}
+        if canonical(name) in known:
+            return known[canonical(name)].index
+        close = difflib.get_close_matches(canonical(name), known, 1)
+        names = ", ".join(step.name for step in self.steps)
+        hint = f"did you mean {known[close[0]].name!r}?" if close else f"its agents: {names}"
+        raise PipelineError(f"pipeline {self.name!r}: {place}={name!r} is no agent of it; {hint}")
+
+    def _only_end(self) -> int:
+        ends = [step for step in self.steps if not step.feeds]
+        if len(ends) == 1:
+            return ends[0].index
+        names = ", ".join(step.name for step in ends)
+        raise PipelineError(f"pipeline {self.name!r}: give answer=...; several agents end it: {names}")
 
     def with_agents(self, change: Callable[[Agent], Agent]) -> Pipeline:
         """The same DAG with every agent changed; names and inputs must stay as they are."""
@@ -185,17 +207,3 @@ def _breakers(pipeline: str, agents: Iterable[Agent]) -> dict[str, Breaker]:
                 f"agent's {found[name]}; give both the same, or other names"
             )
     return found
-
-
-def _answer_index(pipeline: str, steps: tuple[Step, ...], answer: str | None) -> int:
-    if answer is None:
-        ends = [step for step in steps if not step.feeds]
-        if len(ends) == 1:
-            return ends[0].index
-        names = ", ".join(step.name for step in ends)
-        raise PipelineError(f"pipeline {pipeline!r}: give answer=...; several agents end it: {names}")
-    for step in steps:
-        if canonical(step.name) == canonical(answer):
-            return step.index
-    names = ", ".join(step.name for step in steps)
-    raise PipelineError(f"pipeline {pipeline!r}: answer={answer!r} is no agent of it; its agents: {names}")

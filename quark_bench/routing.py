@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from quark_bench.agent import canonical
-from quark_bench.errors import PipelineError, UsageError
-from quark_bench.pipeline import Pipeline
+from quark_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from quark_bench.pipeline import Pipeline  # which holds a Router
 
 CATEGORY = "category"
 """An agent that finds the category returns it as text, or in a dict under this key."""
@@ -42,20 +42,20 @@ class Router:
 
     def finder(self, pipeline: Pipeline) -> int:
         """Position of the agent that finds the category. Raises PipelineError where the pipeline has none."""
-        return _position(pipeline, self.by, "by")
+        return pipeline.position(self.by, "router, by")
 
     def check(self, pipeline: Pipeline) -> None:
         """Raise PipelineError, naming the nearest, for an agent that the pipeline does not have."""
         self.finder(pipeline)
         for category, names in self.routes.items():
             for name in names:
-                _position(pipeline, name, f"routes.{category}")
+                pipeline.position(name, f"router, routes.{category}")
 
     def unneeded(self, pipeline: Pipeline, category: str | None) -> frozenset[int]:
         """Positions of the agents that a category does not need; none for a category without a route."""
         if category is None or category not in self.routes:
             return frozenset()
-        named = [_position(pipeline, name, f"routes.{category}") for name in self.routes[category]]
+        named = [pipeline.position(name, "router") for name in self.routes[category]]
         needed = with_needs(pipeline, [self.finder(pipeline), pipeline.answer_index, *named])
         return frozenset(range(len(pipeline.steps))) - needed
 
@@ -106,13 +106,3 @@ def read_routes(path: str | Path) -> Router:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise UsageError(f'{path}: routes.{category} = {names!r}; give a list of agents, as in ["reasoning"]')
     return Router(by, {category: tuple(names) for category, names in routes.items()})
-
-
-def _position(pipeline: Pipeline, name: str, place: str) -> int:
-    for step in pipeline.steps:
-        if canonical(step.name) == canonical(name):
-            return step.index
-    names = {canonical(step.name): step.name for step in pipeline.steps}
-    close = difflib.get_close_matches(canonical(name), names, 1)
-    hint = f"did you mean {names[close[0]]!r}?" if close else f"its agents: {', '.join(names.values())}"
-    raise PipelineError(f"router, {place}: pipeline {pipeline.name!r} has no agent {name!r}; {hint}")

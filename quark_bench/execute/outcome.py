@@ -124,7 +124,8 @@ def _judge(pipeline: Pipeline, outcomes: list[Outcome]) -> tuple[RecordStatus, s
     if all(outcome.status in AS_ASKED and outcome.fault is None for outcome in outcomes):
         return RecordStatus.OK, None, None
     steps = [(s, o) for s, o in zip(pipeline.steps, outcomes, strict=True) if not o.is_left_out]
-    answered = outcomes[pipeline.answer_index].gave_result
+    answer = outcomes[pipeline.answer_index]
+    answered = answer.gave_result or answer.is_left_out
     fatal = next(((s.name, o) for s, o in steps if o.status is FAILED and not s.agent.optional), None)
     borne = next(((s.name, o) for s, o in steps if o.status in (FAILED, FALLBACK)), None)
     fault = next((outcome.fault for outcome in outcomes if outcome.fault is not None), None)

@@ -52,7 +52,7 @@ class Steering:
         self.begun: set[int] = set()
         self._pipeline = pipeline
         self._slots = slots
-        self._turn = turn
+        self.turn = turn
         self._observer = observer
         self._router = router
         self._finder = -1 if router is None else router.finder(pipeline)
@@ -62,7 +62,7 @@ class Steering:
         """Take a slot for a call of this agent. False where the agent turned out to be unneeded before it began."""
         if step.index in self.unneeded and step.index not in self.begun:
             return False
-        waiter = self._slots.ask(self._turn)
+        waiter = self._slots.ask(self.turn)
         if waiter is not None:
             if step.index not in self.begun:
                 self._waiting[step.index] = waiter

@@ -1,0 +1,239 @@
+"""Live statistics: what an orchestrator has done since it began, in constant memory. Time comes in as a number."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from quark_bench.critical_path import NOTHING, UnderWay, under_way
+from quark_bench.record import REFUSAL, Record, RecordStatus, Span, SpanStatus
+from quark_bench.schedule import earliest_ends, longest_path
+from quark_bench.stats import Interval, mean_interval, quantile_interval
+
+RECENT = 10_000
+"""Latencies that percentiles are over: enough for a 99th percentile with its interval."""
+PERCENTS = (50, 95, 99)
+SMOOTHING = 0.1
+"""Weight of the newest call in an agent's mean: the last ten or twenty calls decide, as load and models change."""
+UNROUTED = "(whole pipeline)"
+"""Stands for the category of prompts that were not routed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """A prompt that was handled live. `answered_s` is from when it was asked until its answer was there; `unneeded`
+    names the agents that had begun before the category made them needless."""
+
+    record: Record
+    spans: Sequence[Span]
+    parallel: bool
+    answered_s: float
+    category: str | None = None
+    unneeded: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class AgentStats:
+    """One agent: how its calls ended, and the seconds that they took; `recent_s` is a mean that forgets."""
+
+    calls: int = 0
+    failed: int = 0
+    fallbacks: int = 0
+    cached: int = 0
+    skipped: int = 0
+    refused: int = 0
+    work_s: float = 0.0
+    queue_s: float = 0.0
+    unneeded: int = 0
+    unneeded_s: float = 0.0
+    recent_s: float | None = None
+    last_error: str | None = None
+
+    def add(self, span: Span, unneeded: bool) -> None:
+        """Count an attempt, or that there was none."""
+        self.queue_s += span.queue_s
+        if span.status == SpanStatus.SKIPPED:
+            self.skipped += 1
+        elif span.status == SpanStatus.CACHED:
+            self.cached += 1
+        elif span.attempt > 0:
+            self._add_attempt(span, unneeded)
+
+    def _add_attempt(self, span: Span, unneeded: bool) -> None:
+        took_s = span.end_s - span.start_s
+        self.calls += 1
+        self.work_s += took_s
+        self.unneeded += unneeded
+        self.unneeded_s += took_s if unneeded else 0.0
+        self.fallbacks += span.status == SpanStatus.FALLBACK
+        if span.status == SpanStatus.FAILED:
+            self.failed += 1
+            self.last_error = span.error
+            self.refused += bool(span.error and span.error.startswith(REFUSAL))
+        else:
+            self.recent_s = took_s if self.recent_s is None else self.recent_s + SMOOTHING * (took_s - self.recent_s)
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data for a person or a program."""
+        mean_s = self.work_s / self.calls if self.calls else None
+        own = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**own, "mean_s": mean_s}
+
+
+@dataclass(slots=True)
+class LiveStatistics:
+    """Counts and sums over all prompts, and the latest latencies. `needs` and `agents` are the pipeline's.
+
+    A prompt is under way from its admission until its last agent has ended; `busy_s` is the time during which any was.
+    """
+
+    names: tuple[str, ...]
+    needs: Sequence[tuple[int, ...]]
+    answer_index: int
+    agents: dict[str, AgentStats] = field(init=False)
+    statuses: Counter[str] = field(default_factory=Counter)
+    routes: dict[str, Counter[str]] = field(default_factory=dict)
+    shared: int = 0
+    """Prompts that were answered by the execution of an equal one."""
+    parallel: int = 0
+    in_flight: int = 0
+    peak_in_flight: int = 0
+    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    lifetimes_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    within: UnderWay = NOTHING
+    ideal: UnderWay = NOTHING
+    work_s: float = 0.0
+    critical_path_s: float = 0.0
+    answer_path_s: float = 0.0
+    queue_s: float = 0.0
+    lifetime_s: float = 0.0
+    _busy_s: float = 0.0
+    _since_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.agents = {name: AgentStats() for name in self.names}
+
+    # -- as it happens
+
+    def admitted(self, now_s: float) -> None:
+        """A prompt has begun."""
+        if self.in_flight == 0:
+            self._since_s = now_s
+        self.in_flight += 1
+        self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
+
+    def left(self, now_s: float, handled: Handled | None) -> None:
+        """A prompt is under way no longer: it has ended, or was cancelled (None)."""
+        self.in_flight -= 1
+        if self.in_flight == 0:
+            self._busy_s += now_s - self._since_s
+        if handled is not None:
+            self._add(handled)
+
+    def _add(self, handled: Handled) -> None:
+        record = handled.record
+        self.statuses[record.status] += 1
+        self.parallel += handled.parallel
+        self.latencies_s.append(handled.answered_s)
+        self.lifetimes_s.append(record.latency_s)
+        self.lifetime_s += record.latency_s
+        self.work_s += record.work_s
+        self.critical_path_s += record.critical_path_s
+        route = self.routes.setdefault(handled.category or UNROUTED, Counter())
+        route["prompts"] += 1
+        for span in handled.spans:
+            self.queue_s += span.queue_s
+            self.agents[span.agent].add(span, span.agent in handled.unneeded)
+            route[span.agent] += span.status != SpanStatus.SKIPPED and span.agent not in handled.unneeded
+        self._add_times(handled.spans)
+
+    def _add_times(self, spans: Sequence[Span]) -> None:
+        """How many calls were under way at once, and how many would have been with nothing in their way."""
+        start_s = np.array([span.start_s for span in spans])
+        end_s = np.array([span.end_s for span in spans])
+        self.within += under_way(np.zeros(len(spans), np.int64), start_s, end_s)
+        durations_s = dict.fromkeys(self.names, 0.0)
+        for span in spans:
+            durations_s[span.agent] += span.end_s - span.start_s
+        took_s = [durations_s[name] for name in self.names]
+        ends_s = np.array(earliest_ends(took_s, self.needs))
+        self.ideal += under_way(np.zeros(len(took_s), np.int64), ends_s - np.array(took_s), ends_s)
+        self.answer_path_s += float(ends_s[self.answer_index])
+
+    # -- when asked
+
+    def busy_s(self, now_s: float) -> float:
+        """Seconds during which at least one prompt was under way."""
+        return self._busy_s + (now_s - self._since_s if self.in_flight else 0.0)
+
+    @property
+    def completed(self) -> int:
+        """Prompts that were answered, if need be by a fallback or without an optional agent."""
+        return self.statuses[RecordStatus.OK] + self.statuses[RecordStatus.DEGRADED]
+
+    @property
+    def ended(self) -> int:
+        return self.statuses.total()
+
+    def throughput_per_s(self, now_s: float) -> float:
+        """Prompts that ended, per second in which any was under way: waiting for a person does not count."""
+        busy_s = self.busy_s(now_s)
+        return self.ended / busy_s if busy_s > 0 else 0.0
+
+    def mean(self, total: float) -> float:
+        """Of a sum over all prompts that ended; 0 before the first."""
+        return total / self.ended if self.ended else 0.0
+
+    def durations_s(self) -> list[float | None]:
+        """What each agent takes of late, in the pipeline's order; None where it has not been called."""
+        return [self.agents[name].recent_s for name in self.names]
+
+    def performance_metrics(self, now_s: float) -> dict[str, Any]:
+        """Rates and latencies; the first three under the names that the design document gives them."""
+        return {
+            "parallel_execution_count": self.parallel,
+            "concurrent_agents": self.within.peak,
+            "throughput": self.throughput_per_s(now_s),
+            "parallel_rate": self.within.shared_share,
+            "ideal_parallel_rate": self.ideal.shared_share,
+            "latency_s": latency_table(self.latencies_s),
+            "lifetime_s": latency_table(self.lifetimes_s),
+            "in_flight": self.in_flight,
+            "peak_in_flight": self.peak_in_flight,
+            "busy_s": self.busy_s(now_s),
+        }
+
+    def execution_stats(self) -> dict[str, Any]:
+        """Counts of prompts; the first four under the names that the design document gives them."""
+        return {
+            "total_tasks": self.ended + self.in_flight,
+            "completed_tasks": self.completed,
+            "failed_tasks": self.statuses[RecordStatus.FAILED],
+            "average_execution_time": self.mean(self.lifetime_s),
+            "degraded_tasks": self.statuses[RecordStatus.DEGRADED],
+            "shared_tasks": self.shared,
+        }
+
+    def longest_agent(self) -> str | None:
+        """The agent that takes most of the critical path, as agents take of late."""
+        took_s = [duration_s or 0.0 for duration_s in self.durations_s()]
+        whole_s = longest_path(took_s, self.needs)
+        without_s = [longest_path([*took_s[:n], 0.0, *took_s[n + 1 :]], self.needs) for n in range(len(took_s))]
+        saved_s = [whole_s - each for each in without_s]
+        return self.names[saved_s.index(max(saved_s))] if whole_s > 0 else None
+
+
+def latency_table(latencies_s: Sequence[float] | deque[float]) -> dict[str, Any]:
+    """Mean and percentiles in seconds, each with its 95 % interval; None where there are too few for one."""
+    values = np.array(latencies_s, np.float64)
+    found = {"mean": mean_interval(values)}
+    found |= {f"p{percent}": quantile_interval(values, percent / 100) for percent in PERCENTS}
+    return {"n": len(values), **{name: _bounds(each) for name, each in found.items()}}
+
+
+def _bounds(interval: Interval) -> Mapping[str, float | None]:
+    return {"value": interval.value, "low": interval.low, "high": interval.high}

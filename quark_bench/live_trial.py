@@ -1,0 +1,165 @@
+"""Live trial: one prompt on its way through an orchestrator, who waits for it, and what is told meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from quark_bench.execute.outcome import Outcome
+from quark_bench.execute.steering import Steering
+from quark_bench.execute.step import Case, clock
+from quark_bench.execute.strategy import Choice
+from quark_bench.live_stats import Handled
+from quark_bench.pipeline import Pipeline, Step
+from quark_bench.plan import Strategy
+from quark_bench.record import Record, RecordStatus, Span, SpanStatus
+
+LOG = logging.getLogger("quark_bench.live")
+LOG.addHandler(logging.NullHandler())  # quiet until somebody asks for it
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """An agent has begun (`status` None), or ended as `status` tells after `took_s` seconds."""
+
+    prompt_id: str
+    agent: str
+    status: str | None = None
+    took_s: float = 0.0
+    error: str | None = None
+
+
+Watch = Callable[[Progress], None]
+"""Is told how a prompt gets on, on the event loop, which it must not keep waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What `handle` gives as soon as the answering agent has ended; agents that the answer does not need go on.
+
+    `text` is None where there is no answer, and `error` says why. `latency_s` is from asking to answer. `shared` says
+    that the execution of an equal prompt answered. `reason` is why the agents ran side by side or one after another.
+    """
+
+    text: str | None
+    status: str
+    prompt_id: str
+    latency_s: float
+    conversation: str | None
+    category: str | None
+    strategy: str
+    reason: str
+    error: str | None
+    error_agent: str | None
+    trial: asyncio.Task[Handled]
+    shared: bool = False
+
+    def __str__(self) -> str:
+        return self.text or ""
+
+    @property
+    def success(self) -> bool:
+        """Whether there is an answer."""
+        return self.status != RecordStatus.FAILED
+
+    async def finished(self) -> Handled:
+        """The whole record and its spans, once the last agent has ended."""
+        return await asyncio.shield(self.trial)
+
+
+class LiveTrial:
+    """A prompt under way: looks on while its agents run, tells the log and whoever watches, and has the answer first.
+
+    `outcomes` holds how the agents that have ended did, by position; `waiting` counts the callers that wait for the
+    answer. `steering`, `trial` and `answer` are given by whoever begins it.
+    """
+
+    steering: Steering
+    trial: asyncio.Task[Handled]
+    answer: asyncio.Task[Answer]
+
+    def __init__(
+        self,
+        case: Case,
+        pipeline: Pipeline,
+        choice: Choice,
+        conversation: str | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        self.case = case
+        self.choice = choice
+        self.conversation = conversation
+        self.asked_s = clock()
+        self.answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.outcomes: dict[int, Outcome] = {}
+        self.waiting = 0
+        self._pipeline = pipeline
+        self._watch = watch
+        self._answer_s: float | None = None
+
+    # -- as it goes on
+
+    def began(self, step: Step) -> None:
+        self._tell(Progress(self.case.prompt.id, step.name))
+
+    def ended(self, step: Step, outcome: Outcome) -> None:
+        self.outcomes[step.index] = outcome
+        if step.index == self._pipeline.answer_index and outcome.gave_result and not self.answered.done():
+            self._answer_s = clock() - self.asked_s
+            self.answered.set_result(outcome)
+        took_s = sum(span.end_s - span.start_s for span in outcome.spans)
+        self._tell(Progress(self.case.prompt.id, step.name, outcome.status, took_s, outcome.spans[-1].error))
+
+    def _tell(self, progress: Progress) -> None:
+        about = {"agent": progress.agent, "status": progress.status, "took_s": progress.took_s, "error": progress.error}
+        level = logging.WARNING if progress.status == SpanStatus.FAILED else logging.INFO
+        self.log(level, f"agent {progress.agent} {progress.status or 'began'}", **about)
+        if self._watch is not None:
+            self._watch(progress)
+
+    def log(self, level: int, text: str, **about: Any) -> None:
+        """A line of the log that names prompt and trial."""
+        if LOG.isEnabledFor(level):
+            trial_id = f"{self.case.run_key}-{self.case.prompt.id}"
+            LOG.log(level, text, extra={"prompt_id": self.case.prompt.id, "trial_id": trial_id, **about})
+
+    # -- what came of it
+
+    def handled(self, record: Record, spans: list[Span]) -> Handled:
+        """The whole trial, once it has ended."""
+        unneeded = (self._pipeline.steps[index].name for index in self.steering.unneeded & self.steering.begun)
+        record = record._replace(due_s=self.asked_s)
+        answered_s = clock() - self.asked_s if self._answer_s is None else self._answer_s
+        parallel = self.choice.strategy is Strategy.PARALLEL
+        return Handled(record, spans, parallel, answered_s, self.steering.category, frozenset(unneeded))
+
+    async def answer_it(self) -> Answer:
+        """The answer, as soon as it is there; why there is none, once the trial has ended without."""
+        either: list[asyncio.Future[Any]] = [self.trial, self.answered]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if self.answered.done():
+            degraded = any(outcome.error is not None for outcome in self.outcomes.values())
+            status = RecordStatus.DEGRADED if degraded else RecordStatus.OK
+            return self._as_answer(self.answered.result().answer, status)
+        record = (await self.trial).record
+        return self._as_answer(None, record.status, record.error, record.error_agent)
+
+    def _as_answer(
+        self, text: str | None, status: str, error: str | None = None, error_agent: str | None = None
+    ) -> Answer:
+        return Answer(
+            text=text,
+            status=status,
+            prompt_id=self.case.prompt.id,
+            latency_s=clock() - self.asked_s,
+            conversation=self.conversation,
+            category=self.steering.category,
+            strategy=self.choice.strategy.value,
+            reason=self.choice.reason,
+            error=error,
+            error_agent=error_agent,
+            trial=self.trial,
+        )
