@@ -282,7 +282,9 @@ class AsyncOrchestrator:
             if self._loop is not None:
                 raise UsageError("an orchestrator belongs to the event loop that first used it; make another one here")
             self._loop = loop
-        return self._wired or await asyncio.to_thread(self.make_ready)
+        if self._wired is not None:
+            return self._wired
+        return await asyncio.to_thread(self.make_ready)
 
     def make_ready(self) -> Wired:
         """Set the agents up now rather than when the first prompt comes. Raises ExecutionError, naming the agent."""
