@@ -47,6 +47,7 @@ def first_manifest(
             "answer": pipeline.answer,
             "model": pipeline.model.name if pipeline.model else None,
             "latency_profile": pipeline.latency_profile,
+            "learns_in": pipeline.learns_in,
             "agents": [
                 {
                     "name": step.name,

@@ -52,8 +52,9 @@ class Pipeline:
 
     `answer` names the agent whose result is the record's answer; it may be left out when one agent is the
     only one that feeds no other. `model` is what `call.model` asks. `latency_profile` names simulated
-    latencies, if the agents have any. `router` leaves agents out by category, live. `agents` keep their declared order
-    wherever their inputs allow it. `breakers` holds the circuit breakers of agents and fallbacks by name.
+    latencies, if the agents have any; `learns_in` the file, if they keep and use there what earlier prompts taught
+    them. `router` leaves agents out by category, live. `agents` keep their declared order wherever their inputs allow
+    it. `breakers` holds the circuit breakers of agents and fallbacks by name.
 
     Raises PipelineError, naming the culprit, for equal names, reserved names, an input that no agent has, a
     cycle, an unknown answer agent, or breakers that share a name and nothing else.
@@ -67,11 +68,13 @@ class Pipeline:
         answer: str | None = None,
         model: Model | None = None,
         latency_profile: str | None = None,
+        learns_in: str | None = None,
         router: Router | None = None,
     ) -> None:
         self.name = name
         self.model = model
         self.latency_profile = latency_profile
+        self.learns_in = learns_in
         declared = [item if isinstance(item, Agent) else agent(item) for item in agents]
         self.steps = _wire(name, declared)
         self.needs = tuple(step.needs for step in self.steps)

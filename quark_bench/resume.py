@@ -45,6 +45,7 @@ def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "the repeats": manifest["repeats"],
         "the seed": manifest["seed"],
         "the latency profile": manifest["pipeline"]["latency_profile"],
+        "what it learns in": manifest["pipeline"].get("learns_in"),
         "the model": manifest["pipeline"]["model"],
         "the scores": manifest["scorers"],
         "the chaos": manifest.get("chaos"),

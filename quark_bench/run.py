@@ -188,6 +188,8 @@ def summary(run: Run) -> dict[str, Any]:
         "conservation": run.manifest["conservation"],
         "granularity": run.manifest["granularity"],
         "latency_profile": run.manifest["pipeline"]["latency_profile"],
+        "learns_in": (learns_in := run.manifest["pipeline"].get("learns_in")),
+        "comparable": learns_in is None,
         "chaos": run.manifest.get("chaos"),
         "measures": {arm: measures_as_data(found) for arm, found in run.measures.items()},
         "comparisons": [

@@ -146,6 +146,7 @@ _MANIFEST = _object(
         answer=_name,
         model=_or_none(_name),
         latency_profile=_or_none(_name),
+        learns_in_=_or_none(_text),
         agents=_list_of(_object(name=_name, needs=_list_of(_name))),
     ),
     arms=_list_of(_object(name=_name, strategy=_name, in_flight=_above_zero, pipeline_key=_name)),

@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 from quark_bench.agent import Call, Reply, stable_hash
 from quark_bench.agents.context import build_context, messages
 from quark_bench.agents.latency import AGENTS, CV, PROFILES, draw_s, medians_s
-from quark_bench.agents.memory import Memory, match_expression, open_memory
+from quark_bench.agents.memory import Memory, open_memory
 from quark_bench.agents.nlu import train_classifier
 from quark_bench.agents.planning import steps_of
 from quark_bench.agents.quark import quark
 from quark_bench.agents.retrieval import Passage, index_passages, read_knowledge
 from quark_bench.agents.self_improvement import grounding, unsupported_words
+from quark_bench.conversations import match_expression
 from quark_bench.dataset import Prompt
 from quark_bench.errors import DataError, UsageError
-from quark_bench.models.language import content_stems
+from quark_bench.language import content_stems
 from quark_bench.models.offline import read
 from quark_bench.plan import trial_seed
 from quark_bench.scoring.f1 import judge_f1

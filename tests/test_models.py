@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quark_bench.errors import UsageError
+from quark_bench.language import content_stems, estimated_tokens, sentences, stem, words
 from quark_bench.models import make_model
 from quark_bench.models.answering import UNKNOWN
-from quark_bench.models.language import content_stems, estimated_tokens, sentences, stem, words
 from quark_bench.models.offline import OfflineReader
 
 PASSAGES = [

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from quark_bench.agent import Message
-from quark_bench.models.language import TOKENS_PER_WORD, estimated_tokens
+from quark_bench.language import TOKENS_PER_WORD, estimated_tokens
 
 BUDGET = 700
 """Tokens of context: about seven passages of this knowledge, and short enough for any model."""

@@ -1,23 +1,27 @@
-"""Memory: what was asked and answered earlier, searched by words in SQLite's full-text index."""
+"""Memory: what was asked and answered earlier, searched by words in SQLite's full-text index.
+
+Two kinds: the memories that come with quark-bench, which nothing changes, and the turns of the prompt's conversation.
+"""
 
 from __future__ import annotations
 
 import sqlite3
+import time
+from asyncio import to_thread
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
 
 from quark_bench.agent import Call
 from quark_bench.agents.latency import simulate
 from quark_bench.agents.rows import text_rows
+from quark_bench.conversations import Conversations, match_expression, open_conversations
 from quark_bench.dataset import Prompt
-from quark_bench.models.language import FUNCTION_WORDS, words
 from quark_bench.sources.packed import packed_file
 
 RECALLED = 3
 """Memories handed on at most: they support the passages and do not replace them."""
-
-MOST_WORDS = 64
-"""Words of a prompt that are looked for; FTS5 refuses expressions that nest deeper than 256."""
 
 _SEARCH = "SELECT id, prompt, answer FROM memories WHERE memories MATCH ? ORDER BY bm25(memories), rowid LIMIT ?"
 
@@ -37,15 +41,6 @@ class MemoryStore:
         return [{"id": id_, "prompt": prompt, "answer": answer} for id_, prompt, answer in found]
 
 
-def match_expression(text: str) -> str:
-    """An FTS5 expression for any of the text's words.
-
-    Every word is quoted and made of letters and digits only, so that nothing a prompt holds is an operator.
-    """
-    asked = list(dict.fromkeys(word for word in words(text) if word not in FUNCTION_WORDS))
-    return " OR ".join(f'"{word}"' for word in asked[:MOST_WORDS])
-
-
 def open_memory(path: Path | None = None) -> MemoryStore:
     """Load rows of `id, prompt, answer`; None reads the memories that come with quark-bench.
 
@@ -62,6 +57,49 @@ def open_memory(path: Path | None = None) -> MemoryStore:
 
 
 @dataclass(frozen=True, slots=True)
+class Recollection:
+    """The memories, and the turns of conversations beside them."""
+
+    memories: MemoryStore
+    store: Conversations
+
+    @property
+    def version(self) -> int:
+        """Another number once a search may find something else."""
+        return self.store.turns_version
+
+    def search(self, text: str, conversation: object, now_s: float) -> list[dict[str, str]]:
+        """As `MemoryStore.search`, among a conversation's turns too where it is named by a text; reads a file."""
+        memories = self.memories.search(text)
+        if not isinstance(conversation, str):
+            return memories
+        turns = self.store.search(conversation, text, RECALLED, now_s)
+        # No passage and no memory has an id like it.
+        told = [{"id": f"turn:{turn.id}", "prompt": turn.prompt, "answer": turn.answer} for turn in turns]
+        return merged(told, memories)
+
+
+def merged(
+    turns: Iterable[dict[str, str]], memories: Iterable[dict[str, str]], limit: int = RECALLED
+) -> list[dict[str, str]]:
+    """The best of two rankings, each best first: by rank, turns first, no exchange twice.
+
+    Scores of two indexes do not compare, ranks do (Cormack, Clarke & Büttcher 2009, "Reciprocal Rank Fusion"). So a
+    conversation's best turn is always recalled, and so is the best memory.
+    """
+    by_rank = (each for each in chain.from_iterable(zip_longest(turns, memories)) if each is not None)
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for each in by_rank:
+        found.setdefault((each["prompt"], each["answer"]), each)
+    return list(found.values())[:limit]
+
+
+def open_recollection(path: Path) -> Recollection:
+    """`open_memory`, and the store of conversations at `path`. Raises DataError without one."""
+    return Recollection(open_memory(), open_conversations(path))
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """Up to three `{"id", "prompt", "answer"}`, best first."""
 
@@ -69,5 +107,7 @@ class Memory:
 
     async def __call__(self, prompt: Prompt, call: Call) -> list[dict[str, str]]:
         await simulate(self.median_s, call)
-        store: MemoryStore = call.ready
-        return store.search(prompt.text)
+        ready: MemoryStore | Recollection = call.ready
+        if isinstance(ready, Recollection):
+            return await to_thread(ready.search, prompt.text, prompt.metadata.get("conversation"), time.time())
+        return ready.search(prompt.text)

@@ -9,7 +9,7 @@ from typing import Any
 
 from quark_bench.agent import Call
 from quark_bench.agents.latency import simulate
-from quark_bench.models.language import sentences
+from quark_bench.language import sentences
 
 _JOINT = re.compile(r";\s+|,?\s+(?:and\s+)?(?=(?:then|finally|next|afterwards)\b)", re.IGNORECASE)
 _BULLET = re.compile(r"^\s*(?:[-*•]|\(?\d+[.)])\s+", re.MULTILINE)

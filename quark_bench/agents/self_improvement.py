@@ -2,55 +2,47 @@
 
 from __future__ import annotations
 
+from asyncio import to_thread
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from quark_bench.agent import Call
+from quark_bench.agents.grounding import HALF, grounding, stems_of, unsupported_words
 from quark_bench.agents.latency import simulate
-from quark_bench.models.language import FUNCTION_WORDS, content_stems, stem, words
-
-HALF = 0.5
-"""A step with more of its content words missing than this is doubtful."""
-
-
-def unsupported_words(text: str, known: frozenset[str]) -> list[str]:
-    """The content words of a text whose stems are not among the known, in order, without repeats."""
-    return [word for word in _claimed(text) if stem(word) not in known]
-
-
-def grounding(text: str, known: frozenset[str]) -> float:
-    """Share of a text's distinct content words that are known by stem; 1 for a text that claims nothing."""
-    claimed = _claimed(text)
-    return 1.0 - len(unsupported_words(text, known)) / len(claimed) if claimed else 1.0
-
-
-def _claimed(text: str) -> list[str]:
-    return list(dict.fromkeys(word for word in words(text) if word not in FUNCTION_WORDS))
+from quark_bench.agents.lessons import lesson_of
+from quark_bench.conversations import Conversations
+from quark_bench.dataset import Prompt
 
 
 @dataclass(frozen=True, slots=True)
 class SelfImprovement:
     """`{"grounding": share, "doubt": 1 - grounding, "unsupported": words, "doubtful_steps": numbers}`.
 
-    Writes nothing: learning from it is the live orchestrator's.
+    Where its set-up opened a store of conversations, what the answer teaches is written there; else nothing is.
     """
 
     median_s: float = 0.0
 
     async def __call__(
         self,
+        prompt: Prompt,
         call: Call,
         planning: Mapping[str, Any],
         reasoning: Mapping[str, Any],
         retrieval: Sequence[Mapping[str, Any]] = (),
     ) -> dict[str, Any]:
         await simulate(self.median_s, call)
-        known = frozenset(stem for p in retrieval for stem in content_stems(f"{p['title']} {p['text']}"))
-        share = grounding(reasoning["answer"], known)
+        store: Conversations | None = call.ready
+        answer = reasoning["answer"]
+        lesson = lesson_of(prompt.text, answer, retrieval) if store else None
+        if store and lesson:
+            await to_thread(store.learn, lesson)
+        known = frozenset().union(*map(stems_of, retrieval))
+        share = grounding(answer, known)
         return {
             "grounding": share,
             "doubt": 1.0 - share,
-            "unsupported": unsupported_words(reasoning["answer"], known),
+            "unsupported": unsupported_words(answer, known),
             "doubtful_steps": [step["step"] for step in planning["steps"] if grounding(step["do"], known) < HALF],
         }

@@ -151,6 +151,13 @@ def run_command(
             show_default=False,
         ),
     ] = None,
+    learn: Annotated[
+        Path | None,
+        typer.Option(
+            help="Store of conversations from which quark learns as it runs: its arms do not compare.",
+            show_default=False,
+        ),
+    ] = None,
     slo: Annotated[
         list[str] | None, typer.Option(help="An objective that decides the exit code: 'p95_latency_s<2'.")
     ] = None,
@@ -191,7 +198,7 @@ def run_command(
         flags = [flag for flag, name in (("--insecure", "insecure"), ("--json", "as_json")) if name in given]
         return call([*run.arguments_of(resume, out), *(word for pair in moved for word in pair), *flags])
     dataset = run.read_prompts(prompts, field or [], limit=limit, category=category)
-    chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knowledge)
+    chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knowledge, learn=learn)
     options = {
         "arms": arm,
         "on": on,

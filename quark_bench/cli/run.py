@@ -103,19 +103,23 @@ def _takes_a_while(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > LARGEST_IN_MEMORY
 
 
-def choose_pipeline(named: str, *, model: str, latency: str | None, knowledge: Path | None) -> Pipeline | str:
+def choose_pipeline(
+    named: str, *, model: str, latency: str | None, knowledge: Path | None, learn: Path | None
+) -> Pipeline | str:
     """The built-in pipeline with its settings, or the user's by name. Raises UsageError for settings it lacks."""
     if named != "quark":
-        for option, given in (("--latency", latency not in (None, "none")), ("--knowledge", knowledge is not None)):
+        others = {"--latency": latency not in (None, "none"), "--knowledge": knowledge, "--learn": learn}
+        others["--model"] = model != "offline"
+        for option, given in others.items():
             if given:
                 raise UsageError(f"{option} is for the built-in pipeline; leave it out with --pipeline {named}")
-        if model != "offline":
-            raise UsageError(f"--model is for the built-in pipeline; leave it out with --pipeline {named}")
         return named
     from quark_bench.agents.quark import quark
     from quark_bench.models import make_model
 
-    return quark(knowledge=knowledge, model=make_model(model), latency="demo" if latency is None else latency)
+    chosen = make_model(model)
+    profile = "demo" if latency is None else latency
+    return quark(knowledge=knowledge, model=chosen, latency=profile, memory=learn, learn=learn is not None)
 
 
 def carry_out(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, Any], *, as_json: bool) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from quark_bench.models.language import content_stems, stem, words
+from quark_bench.language import content_stems, stem, words
 from quark_bench.models.reading import Candidate, Question, defined_from
 
 UNKNOWN = "I do not know."

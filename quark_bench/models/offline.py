@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from quark_bench.agent import Message, Reply
+from quark_bench.language import estimated_tokens
 from quark_bench.models.answering import answer
-from quark_bench.models.language import estimated_tokens
 from quark_bench.models.reading import Question, Source, ask, rank
 
 _TYPED = re.compile(r"^Answer type: *(?P<kind>\w+) *\nQuestion: *(?P<text>.*)", re.MULTILINE | re.DOTALL)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from quark_bench.models.language import content_stems, sentences, words
+from quark_bench.language import content_stems, sentences, words
 
 # Parts of a sentence's score beside its coverage, a share that counts 1. Set by hand, while looking at the quickstart.
 PASSAGE = 0.5

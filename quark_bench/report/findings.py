@@ -67,13 +67,18 @@ class Findings:
         return self.measures.get(arm, {}).get(name)
 
     def titled(self, title: str) -> str:
-        """The title of a table or figure, which says so when latencies were simulated or faults injected."""
+        """The title of a table or figure, which says so when the run was made in another way than users meet."""
         return titled(self.manifest, title)
 
 
 def titled(manifest: Mapping[str, Any], title: str) -> str:
-    """`title`, followed by `simulated latency (PROFILE)` and `chaos (FAULTS)` where a run was made under them."""
-    profile = manifest["pipeline"].get("latency_profile")
+    """`title`, followed by `simulated latency (PROFILE)`, `learning as it goes` and `chaos (FAULTS)` where a run was
+    made so."""
+    profile, learns = (manifest["pipeline"].get(name) for name in ("latency_profile", "learns_in"))
     chaos = parse_chaos([text]) if (text := manifest.get("chaos")) else None
-    simulated = [f"simulated latency ({profile})"] if profile else []
-    return ", ".join([title, *simulated, *([f"chaos ({chaos.told()})"] if chaos else [])])
+    made = (
+        f"simulated latency ({profile})" if profile else None,
+        "learning as it goes" if learns else None,
+        f"chaos ({chaos.told()})" if chaos else None,
+    )
+    return ", ".join([title, *filter(None, made)])

@@ -107,6 +107,16 @@ def predictions(manifest: Mapping[str, Any]) -> list[str]:
     return told
 
 
+def learning(manifest: Mapping[str, Any]) -> str:
+    """That later trials knew what earlier ones taught; empty for a run that did not learn."""
+    if not (file := manifest["pipeline"].get("learns_in")):
+        return ""
+    return (
+        f"Learned as it went, in {file}: a trial met what those before it had taught, so its arms and repeats do not "
+        "compare"
+    )
+
+
 def crashes(manifest: Mapping[str, Any]) -> str:
     """That Dask itself tries again what crashed its worker; empty where it does not."""
     allowed = (manifest.get("cluster") or {}).get("allowed_failures")

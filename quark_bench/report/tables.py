@@ -170,6 +170,8 @@ def _mark(note: int) -> str:
 
 
 def _comparison_lines(findings: Findings) -> Iterator[Text]:
+    if learned := sentences.learning(findings.manifest):
+        yield _text(learned, "yellow")
     for found in findings.comparisons:
         yield _text(sentences.comparison(found))
     splits = (("throughput", findings.attribution), ("latency", findings.latency_attribution))
