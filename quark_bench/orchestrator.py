@@ -9,17 +9,19 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from quark_bench.agent import Agent, stable_hash
+from quark_bench.conversations import Conversations, Turn
 from quark_bench.dataset import Prompt
-from quark_bench.errors import UsageError
+from quark_bench.errors import QuarkBenchError, UsageError
 from quark_bench.execute.deadlines import Deadlines
 from quark_bench.execute.event_loop import precise_event_loop
-from quark_bench.execute.fair_queue import Turn
+from quark_bench.execute.fair_queue import Claim
 from quark_bench.execute.outcome import Outcome
 from quark_bench.execute.slots import Slots
 from quark_bench.execute.steering import Steering
@@ -51,8 +53,9 @@ class AsyncOrchestrator:
     """Runs prompts through a pipeline of agents as they come, many at once.
 
     `max_workers` bounds the agent calls under way, async ones included; what waits for a worker is served conversation
-    by conversation, and of one the oldest prompt first. `pipeline` is a Pipeline, `quark`, or FILE.py:NAME. `routes` is
-    a Router or a TOML file in place of the pipeline's own. `strategy` is auto, parallel or sequential.
+    by conversation, of one the oldest prompt first. `pipeline` is a Pipeline, `quark`, or FILE.py:NAME. `routes` is
+    a Router or a TOML file in place of the pipeline's own. `strategy` is auto, parallel or sequential. `memory` is a
+    file that keeps conversations; the built-in assistant recalls them, and learns there what its answers taught.
 
     Belongs to the event loop that first uses it. Raises UsageError or PipelineError for wrong options.
     """
@@ -64,13 +67,14 @@ class AsyncOrchestrator:
         pipeline: Pipeline | str = "quark",
         routes: Router | str | Path | None = None,
         strategy: str = "auto",
+        memory: str | Path | None = None,
     ) -> None:
         if max_workers < 1:
             raise UsageError(f"max_workers={max_workers}: give 1 or more")
         if strategy not in ("auto", *(each.value for each in Strategy)):
             raise UsageError(f"strategy={strategy!r}: give auto, parallel or sequential")
         self.max_workers = max_workers
-        self.pipeline, self._shipment = resolve(pipeline)
+        self.pipeline, self._shipment = resolve(_remembering(memory) if pipeline == "quark" else pipeline)
         self.router = read_routes(routes) if isinstance(routes, str | Path) else routes or self.pipeline.router
         if self.router is not None:
             self.router.check(self.pipeline)
@@ -82,6 +86,7 @@ class AsyncOrchestrator:
             tuple(step.name for step in self.pipeline.steps), self.pipeline.needs, self.pipeline.answer_index
         )
         self._consumption = Consumption()
+        self._memory = None if memory is None else Conversations(memory)
         self._workers = Slots(max_workers)
         self._places = Slots(max(FEWEST_PROMPTS, PROMPTS_A_WORKER * max_workers))
         self._bench = Bench(f"{socket.gethostname()}:{os.getpid()}", self.thread_pool, Deadlines())
@@ -130,7 +135,7 @@ class AsyncOrchestrator:
         live = LiveTrial(self._case(prompt, conversation), self.pipeline, self.explain_strategy(), conversation, watch)
         live.steering = self._steering(live, router=self.router)
         live.trial = self._begin(wired, live)
-        live.answer = asyncio.create_task(live.answer_it())
+        live.answer = asyncio.create_task(self._answer(live))
         if self._bench.caching is not None:
             self._equal[live.case.prompt.text, conversation] = live
         return live
@@ -144,8 +149,8 @@ class AsyncOrchestrator:
         return Case(blind, 0, stable_hash(given.text), self._session)
 
     def _steering(self, live: LiveTrial, **what: Any) -> Steering:
-        turn = Turn(live.conversation or "", self._asked)
-        return Steering(self.pipeline, self._workers, turn, live, **what)
+        claim = Claim(live.conversation or "", self._asked)
+        return Steering(self.pipeline, self._workers, claim, live, **what)
 
     def _begin(self, wired: Wired, live: LiveTrial) -> asyncio.Task[Handled]:
         trial = asyncio.create_task(self._carry_out(wired, live))
@@ -156,7 +161,7 @@ class AsyncOrchestrator:
     async def _carry_out(self, wired: Wired, live: LiveTrial) -> Handled:
         """Run the trial once there is a place for it."""
         handled = None
-        await self._places.enter(live.steering.turn)
+        await self._places.enter(live.steering.claim)
         self._statistics.admitted(clock())
         try:
             found = await run_trial(wired, live.case, live.choice.strategy, self._bench, live.steering)
@@ -174,6 +179,21 @@ class AsyncOrchestrator:
             self._places.leave()
             self._statistics.left(clock(), handled)
             self._warn()
+
+    async def _answer(self, live: LiveTrial) -> Answer:
+        """The answer, once it is remembered: the next prompt of its conversation may ask about it."""
+        answer = await live.answer_it()
+        if self._memory is not None and live.conversation is not None and answer.text is not None:
+            turn = (live.conversation, live.case.prompt.text, answer.text, time.time())
+            try:
+                await asyncio.to_thread(self._memory.add, *turn)
+            except QuarkBenchError as error:
+                live.log(logging.WARNING, f"the answer is not remembered: {error}", error=str(error))
+        return answer
+
+    async def history(self, conversation: str, limit: int = 20) -> list[Turn]:
+        """The last turns of a conversation, the newest last; none without a memory."""
+        return [] if self._memory is None else await asyncio.to_thread(self._memory.history, conversation, limit)
 
     def explain_strategy(self) -> Choice:
         """How the next prompt's agents will run, and why."""
@@ -299,6 +319,8 @@ class AsyncOrchestrator:
         """Take no more prompts, and let those that are under way end."""
         self._closed = True
         await asyncio.gather(*self._trials, return_exceptions=True)
+        if self._memory is not None:
+            self._memory.close()
 
     async def __aenter__(self) -> Self:
         await self._start()
@@ -308,6 +330,12 @@ class AsyncOrchestrator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.shutdown()
+
+
+def _remembering(memory: str | Path | None) -> Pipeline:
+    from quark_bench.agents.quark import quark
+
+    return quark(memory=memory, learn=memory is not None)
 
 
 def _result(name: str, outcome: Outcome) -> dict[str, Any]:

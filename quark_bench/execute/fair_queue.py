@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 T = TypeVar("T")
 
 
-class Turn(NamedTuple):
+class Claim(NamedTuple):
     """For whom something waits: callers (`flow`) take turns, and of one caller the lowest `rank` goes first."""
 
     flow: str
@@ -30,12 +30,12 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return self._length
 
-    def push(self, turn: Turn, item: T) -> None:
+    def push(self, claim: Claim, item: T) -> None:
         """Add an item at the end of its flow's items of that rank; a new flow is the last to have its turn."""
-        if turn.flow not in self._flows:
-            self._flows[turn.flow] = []
-            self._order.append(turn.flow)
-        heapq.heappush(self._flows[turn.flow], (turn.rank, next(self._numbers), item))
+        if claim.flow not in self._flows:
+            self._flows[claim.flow] = []
+            self._order.append(claim.flow)
+        heapq.heappush(self._flows[claim.flow], (claim.rank, next(self._numbers), item))
         self._length += 1
 
     def pop(self) -> T:

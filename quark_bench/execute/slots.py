@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from quark_bench.execute.fair_queue import FairQueue, Turn
+from quark_bench.execute.fair_queue import Claim, FairQueue
 
 Waiter = asyncio.Future[bool]
 """Resolves to True when a slot is granted, to False when its owner was told not to wait any more."""
@@ -25,19 +25,19 @@ class Slots:
         """How many are in line."""
         return self._waiting
 
-    def ask(self, turn: Turn) -> Waiter | None:
+    def ask(self, claim: Claim) -> Waiter | None:
         """Take a slot: None when it was free, else what to wait for."""
         if self.under_way < self.most:
             self.under_way += 1
             return None
         waiter: Waiter = asyncio.get_running_loop().create_future()
-        self._line.push(turn, waiter)
+        self._line.push(claim, waiter)
         self._waiting += 1
         return waiter
 
-    async def enter(self, turn: Turn) -> None:
+    async def enter(self, claim: Claim) -> None:
         """Take a slot, waiting for it if need be."""
-        waiter = self.ask(turn)
+        waiter = self.ask(claim)
         if waiter is not None:
             await self.await_grant(waiter)
 

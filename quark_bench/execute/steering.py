@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from quark_bench.execute.fair_queue import Turn
+from quark_bench.execute.fair_queue import Claim
 from quark_bench.execute.outcome import Outcome
 from quark_bench.execute.slots import Slots, Waiter
 from quark_bench.pipeline import Pipeline, Step
@@ -28,7 +28,7 @@ class Observer(Protocol):
 
 
 class Steering:
-    """Of one trial: its turn at the slots, which agents its category needs, and who looks on.
+    """Of one trial: its claim to slots, which agents its category needs, and who looks on.
 
     `given` holds values that stand for what agents would have answered, by position: those are not called.
     `unneeded` are the agents that the trial does not need; those of them in `begun` were under way, or had ended,
@@ -40,7 +40,7 @@ class Steering:
         self,
         pipeline: Pipeline,
         slots: Slots,
-        turn: Turn,
+        claim: Claim,
         observer: Observer,
         router: Router | None = None,
         unneeded: frozenset[int] = frozenset(),
@@ -52,7 +52,7 @@ class Steering:
         self.begun: set[int] = set()
         self._pipeline = pipeline
         self._slots = slots
-        self.turn = turn
+        self.claim = claim
         self._observer = observer
         self._router = router
         self._finder = -1 if router is None else router.finder(pipeline)
@@ -62,7 +62,7 @@ class Steering:
         """Take a slot for a call of this agent. False where the agent turned out to be unneeded before it began."""
         if step.index in self.unneeded and step.index not in self.begun:
             return False
-        waiter = self._slots.ask(self.turn)
+        waiter = self._slots.ask(self.claim)
         if waiter is not None:
             if step.index not in self.begun:
                 self._waiting[step.index] = waiter
