@@ -189,6 +189,7 @@ def summary(run: Run) -> dict[str, Any]:
         "granularity": run.manifest["granularity"],
         "latency_profile": run.manifest["pipeline"]["latency_profile"],
         "chaos": run.manifest.get("chaos"),
+        "cache": run.manifest.get("cache"),
         "measures": {arm: measures_as_data(found) for arm, found in run.measures.items()},
         "comparisons": [
             {

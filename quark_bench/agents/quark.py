@@ -38,11 +38,13 @@ def quark(*, knowledge: str | Path | None = None, model: Model | None = None, la
     return Pipeline(
         "quark",
         [
-            agent(name="nlu", setup=train_classifier)(Nlu(median_s["nlu"])),
+            agent(name="nlu", setup=train_classifier, cache=True)(Nlu(median_s["nlu"])),
             agent(name="memory", setup=open_memory, optional=True)(Memory(median_s["memory"])),
-            agent(name="retrieval", setup=partial(index_passages, passages))(Retrieval(median_s["retrieval"])),
-            agent(name="reasoning")(Reasoning(median_s["reasoning"])),
-            agent(name="planning")(Planning(median_s["planning"])),
+            agent(name="retrieval", setup=partial(index_passages, passages), cache=True)(
+                Retrieval(median_s["retrieval"])
+            ),
+            agent(name="reasoning", cache=True)(Reasoning(median_s["reasoning"])),
+            agent(name="planning", cache=True)(Planning(median_s["planning"])),
             agent(name="metrics", optional=True)(Metrics(median_s["metrics"])),
             agent(name="self_improvement", optional=True)(SelfImprovement(median_s["self_improvement"])),
         ],

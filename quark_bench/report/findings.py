@@ -67,13 +67,14 @@ class Findings:
         return self.measures.get(arm, {}).get(name)
 
     def titled(self, title: str) -> str:
-        """The title of a table or figure, which says so when latencies were simulated or faults injected."""
+        """The title of a table or figure, which tells simulated latencies, injected faults and a cache."""
         return titled(self.manifest, title)
 
 
 def titled(manifest: Mapping[str, Any], title: str) -> str:
-    """`title`, followed by `simulated latency (PROFILE)` and `chaos (FAULTS)` where a run was made under them."""
+    """`title`, followed by `simulated latency (PROFILE)`, `chaos (FAULTS)` and `cache` where a run had them."""
     profile = manifest["pipeline"].get("latency_profile")
     chaos = parse_chaos([text]) if (text := manifest.get("chaos")) else None
     simulated = [f"simulated latency ({profile})"] if profile else []
-    return ", ".join([title, *simulated, *([f"chaos ({chaos.told()})"] if chaos else [])])
+    cached = ["cache"] if manifest.get("cache") else []
+    return ", ".join([title, *simulated, *([f"chaos ({chaos.told()})"] if chaos else []), *cached])
