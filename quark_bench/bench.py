@@ -30,6 +30,7 @@ from quark_bench.plan import BUILT_IN_ARMS, Arm, Block, Chunk, Granularity, Plan
 from quark_bench.record import Batch
 from quark_bench.resolve import resolve
 from quark_bench.resume import continued, layout_of
+from quark_bench.reuse import counted, described_cache, opened_cache, with_cache
 from quark_bench.run import Run, measures_as_data
 from quark_bench.scoring import Scorer, default_scorers, score_records, scorers_named
 from quark_bench.slo import parse_slo, require_known
@@ -84,6 +85,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     scores: Sequence[str] | None = None,
     slos: Sequence[str] = (),
     chaos: str | Sequence[str] = (),
+    cache: str | Path | None = None,
     out: str | Path = "reports",
     resume: str | Path | None = None,
     watcher: Watcher | None = None,
@@ -96,8 +98,9 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     or a TOML file; `insecure` allows a plain address beyond this machine.
     `workers` None means the cores, at most 4. `granularity` is auto, agent or chunk. `warmup` None means
     max(8, in flight) trials an arm. `scores` None means all that fit where the data set has references. `chaos`
-    injects faults at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `resume` names an unfinished run, which is
-    continued with the chunks that are missing.
+    injects faults at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `cache` is a file in which the outputs of agents
+    with `cache=True` are kept between runs, and from which equal calls are answered, on each machine its own. `resume`
+    names an unfinished run, which is continued with the chunks that are missing.
 
     Raises UsageError for wrong options, ClusterError or ExecutionError when the run cannot start or finish.
     """
@@ -111,16 +114,16 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     disturbed = chosen_chaos(chaos, main, plan)
     manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
     manifest |= {"run_key": secrets.token_hex(8), "command": command, "folder": str(Path.cwd()), "slos": list(slos)}
-    manifest |= {"chaos": disturbed and str(disturbed)}
+    manifest |= {"chaos": disturbed and str(disturbed), "cache": described_cache(cache, main, plan)}
     path = None if resume is None else store.find_run(resume, out)
     if path is not None:
         manifest = continued(path, manifest)
-    work = _work(dataset, plan, _disturb(shipments, disturbed), manifest["run_key"])
     opening = open_executor(on, workers, plan, main, granularity, insecure=insecure)
     watcher.stage({"local": "starting workers", "inline": "starting"}.get(on, f"connecting to {on}"))
-    with opening as executor:
+    with opened_cache(cache) as kept, opening as executor:
         watcher.stage("loading agents")
-        executor.prepare(work)
+        travelling = with_cache(_disturb(shipments, disturbed), main, plan, kept)
+        executor.prepare(_work(dataset, plan, travelling, manifest["run_key"]))
         watcher.stage("warming up")
         layout = lay_out(executor, plan, main, granularity)
         if path is None:
@@ -244,7 +247,7 @@ def _batches(
     plan: Plan, executor: Executor, layout: Layout, writer: store.RunWriter, manifest: Manifest, began_s: float
 ) -> Iterator[Batch]:
     """What comes of the blocks, one after another, without the chunks that an earlier session finished."""
-    earlier = manifest.get("breakers", [])
+    earlier, answered_before = manifest.get("breakers", []), manifest.get("cache")
     for block in plan.blocks:
         setting, finished = layout.settings[block.arm], writer.finished_chunks(block.index)
         if executor.drain.begun:
@@ -253,6 +256,7 @@ def _batches(
             yield from metered(executor, block, setting, finished, manifest)
             now = [{"session": manifest["session"], **each} for each in executor.breakers(began_s)]
             manifest["breakers"] = [*earlier, *now]
+            manifest["cache"] = answered_before and counted(answered_before, executor.cache_counts())
 
 
 def metered(

@@ -42,7 +42,8 @@ class Calls:
 
 
 def calls_of(spans: pd.DataFrame, layout: Layout) -> Calls:
-    """The attempts of the layout's agents; skipped agents and agents of another pipeline are left out.
+    """The attempts of the layout's agents; those that were not called (skipped, cached) and agents of another pipeline
+    are left out.
 
     `spans` has the columns of a run's spans and may hold any arms and sessions.
     """
@@ -52,7 +53,7 @@ def calls_of(spans: pd.DataFrame, layout: Layout) -> Calls:
         return Calls(nothing, nothing, nothing, nothing.astype(float), nothing.astype(float), 0, len(names))
     agents = names.get_indexer(pd.Index(spans["agent"]))
     record = _dense(spans, TRIAL)
-    row = np.flatnonzero((agents >= 0) & (spans["status"] != "skipped").to_numpy(bool))
+    row = np.flatnonzero((agents >= 0) & (spans["attempt"] > 0).to_numpy(bool))
     start_s, end_s = (spans[name].to_numpy(np.float64)[row] for name in ("start_s", "end_s"))
     return Calls(row, record[row], agents[row].astype(np.int64), start_s, end_s, int(record.max()) + 1, len(names))
 

@@ -55,6 +55,7 @@ _UNITS: dict[str, tuple[Unit, Direction]] = {
     "retries": (COUNT, Direction.LOWER),
     "fallbacks": (COUNT, Direction.LOWER),
     "refused_calls": (COUNT, Direction.LOWER),
+    "cached_calls": (COUNT, Direction.NEITHER),
 }
 
 
@@ -261,6 +262,7 @@ def _outcomes(records: _Records, sums: SpanSums) -> Intervals:
         "retries": _number(float(sums.again)),
         "fallbacks": total("fallbacks"),
         "refused_calls": _number(float(sums.refused)),
+        "cached_calls": _number(float(sums.by_agent["cached"].sum())),
     }
 
 
@@ -284,14 +286,15 @@ def score_or_zero(records: pd.DataFrame, scorer: str) -> Floats:
 def agent_table(sums: SpanSums, layout: Layout) -> pd.DataFrame:
     """One row per agent of the arm whose spans these are, in the layout's order; the index is the agent's name.
 
-    `calls, failed, fallback, skipped` count calls, whatever their attempts, `fallback` those that a fallback
-    answered; `mean_s, p50_s, p95_s` are over calls, attempts
-    summed; `queue_s` is their mean wait; `work_share, critical_path_share` are shares of all agents' work and of
-    the records' critical paths; `tokens_in, tokens_out` are sums; `simulated_share` is the part of the agent's
+    `calls, failed, fallback` count calls, whatever their attempts, `fallback` those that a fallback answered;
+    `skipped, cached` what was not called, for want of an input or because an equal call had answered;
+    `mean_s, p50_s, p95_s` are over calls, attempts summed; `queue_s` is their mean wait;
+    `work_share, critical_path_share` are shares of all agents' work and of the records' critical paths;
+    `tokens_in, tokens_out` are sums; `simulated_share` is the part of the agent's
     work that was a simulated latency. NaN where there is nothing to say.
     """
     of = sums.by_agent
-    counts = {name: of[name].astype(np.int64) for name in ("calls", "failed", "fallback", "skipped")}
+    counts = {name: of[name].astype(np.int64) for name in ("calls", "failed", "fallback", "skipped", "cached")}
     columns = {
         **counts,
         "mean_s": _quotient(of["work_s"], of["calls"]),

@@ -49,6 +49,7 @@ def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "the model": manifest["pipeline"]["model"],
         "the scores": manifest["scorers"],
         "the chaos": manifest.get("chaos"),
+        "the cache": (manifest.get("cache") or {}).get("file"),
     }
 
 

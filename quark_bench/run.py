@@ -191,6 +191,7 @@ def summary(run: Run) -> dict[str, Any]:
         "learns_in": (learns_in := run.manifest["pipeline"].get("learns_in")),
         "comparable": learns_in is None,
         "chaos": run.manifest.get("chaos"),
+        "cache": run.manifest.get("cache"),
         "measures": {arm: measures_as_data(found) for arm, found in run.measures.items()},
         "comparisons": [
             {

@@ -48,6 +48,7 @@ BY_AGENT = (
     "failed",
     "fallback",
     "skipped",
+    "cached",
     "work_s",
     "critical_s",
     "queue_s",
@@ -135,7 +136,7 @@ def _add_counts(sums: SpanSums, spans: pd.DataFrame) -> None:
 
 def _add_by_agent(sums: dict[str, Floats], spans: pd.DataFrame, calls: Calls, layout: Layout) -> None:
     """Add what was made: a call is all attempts of an agent for one record. It failed if all of them did."""
-    status = spans["status"].iloc[calls.row]
+    made = spans["status"].iloc[calls.row]
     cell = calls.record * calls.agents + calls.agent
 
     def attempts_by_call(counted: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -143,15 +144,16 @@ def _add_by_agent(sums: dict[str, Floats], spans: pd.DataFrame, calls: Calls, la
         return of_cells.astype(np.int64).reshape(calls.records, calls.agents)
 
     attempts = attempts_by_call(np.ones(len(cell), np.bool_))
-    failures = attempts_by_call((status == "failed").to_numpy(bool))
+    failures = attempts_by_call((made == "failed").to_numpy(bool))
     sums["calls"] += (attempts > 0).sum(axis=0)
     sums["failed"] += ((attempts > 0) & (failures == attempts)).sum(axis=0)
-    sums["fallback"] += (attempts_by_call((status == "fallback").to_numpy(bool)) > 0).sum(axis=0)
+    sums["fallback"] += (attempts_by_call((made == "fallback").to_numpy(bool)) > 0).sum(axis=0)
     sums["work_s"] += calls.durations_s.sum(axis=0)
     for name in ("queue_s", "simulated_s", "tokens_in", "tokens_out"):
         sums[name] += np.bincount(calls.agent, weights=numbers(spans, name)[calls.row], minlength=calls.agents)
-    skipped = spans.loc[(spans["status"] == "skipped").to_numpy(bool), "agent"].value_counts()
-    sums["skipped"] += skipped.reindex([name for name, _ in layout], fill_value=0).to_numpy(float)
+    for status in ("skipped", "cached"):
+        never = spans.loc[(spans["status"] == status).to_numpy(bool), "agent"].value_counts()
+        sums[status] += never.reindex([name for name, _ in layout], fill_value=0).to_numpy(float)
 
 
 class _Durations:

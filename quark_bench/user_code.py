@@ -15,7 +15,6 @@ import importlib.util
 import inspect
 import pickletools
 import sys
-import sysconfig
 import traceback
 from dataclasses import dataclass
 from functools import partial
@@ -26,13 +25,11 @@ from typing import Any
 import cloudpickle
 
 from quark_bench.agent import Constant
+from quark_bench.agent_code import OWN, is_own, source_text
 from quark_bench.errors import PipelineError, QuarkBenchError, describe
 from quark_bench.fingerprint import canonical_form
 from quark_bench.pipeline import Pipeline
 from quark_bench.source_tree import SourceTree
-
-INSTALLED = frozenset({"site-packages", "dist-packages"})
-STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
 
 _in_use: dict[str, tuple[str, Path]] = {}
 """Digest and folder of the tree that each root was last imported from."""
@@ -45,7 +42,7 @@ def _use(tree: SourceTree) -> Path:
     before = _in_use.get(tree.root)
     if before is not None and before != (tree.digest, folder):
         for name in [name for name, module in sys.modules.items() if _lies_in(module, before[1])]:
-            if name.split(".")[0] not in ("__main__", "quark_bench"):
+            if name.split(".")[0] not in OWN:
                 del sys.modules[name]
         importlib.invalidate_caches()
     _in_use[tree.root] = (tree.digest, folder)
@@ -174,12 +171,8 @@ def _unwrapped(function: Any) -> Any:
 
 def _source_text(function: Any) -> str:
     """Source text of what an agent calls; for what was typed into a shell, its bytecode."""
-    inner = _unwrapped(function)
-    try:
-        return inspect.getsource(inner)
-    except (OSError, TypeError):
-        code = getattr(inner, "__code__", None)
-        return f"{code.co_code.hex()}{code.co_consts!r}" if code else repr(getattr(inner, "__qualname__", inner))
+    inner = inspect.unwrap(_unwrapped(function))
+    return source_text(getattr(inner, "__code__", inner)) or repr(getattr(inner, "__qualname__", inner))
 
 
 def _settings(function: Any) -> str:
@@ -204,11 +197,9 @@ def _roots(payload: bytes) -> dict[Path, list[Path]]:
     found: dict[Path, list[Path]] = {}
     for name in words & sys.modules.keys():
         file = getattr(sys.modules[name], "__file__", None)
-        if file is not None and name.split(".")[0] not in ("__main__", "quark_bench"):
+        if file is not None and name.split(".")[0] not in OWN and is_own(name, file):
             path = Path(file).resolve()
-            root = _root_of(name, path)
-            if not INSTALLED & set(root.parts) and not root.is_relative_to(STANDARD_LIBRARY):
-                found.setdefault(root, []).append(path)
+            found.setdefault(_root_of(name, path), []).append(path)
     return found
 
 

@@ -56,11 +56,11 @@ def quark(
     return Pipeline(
         "quark",
         [
-            agent(name="nlu", setup=train_classifier)(Nlu(median_s["nlu"])),
+            agent(name="nlu", setup=train_classifier, cache=True)(Nlu(median_s["nlu"])),
             agent(name="memory", setup=remembering, optional=True)(Memory(median_s["memory"])),
-            agent(name="retrieval", setup=indexing)(Retrieval(median_s["retrieval"])),
-            agent(name="reasoning")(Reasoning(median_s["reasoning"])),
-            agent(name="planning")(Planning(median_s["planning"])),
+            agent(name="retrieval", setup=indexing, cache=True)(Retrieval(median_s["retrieval"])),
+            agent(name="reasoning", cache=True)(Reasoning(median_s["reasoning"])),
+            agent(name="planning", cache=True)(Planning(median_s["planning"])),
             agent(name="metrics", optional=True)(Metrics(median_s["metrics"])),
             agent(name="self_improvement", setup=learning if learn else None, optional=True)(
                 SelfImprovement(median_s["self_improvement"])

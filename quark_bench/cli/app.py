@@ -165,6 +165,10 @@ def run_command(
         list[str] | None,
         typer.Option(help="Faults to inject: 'AGENT: error=SHARE, delay=DURATION@SHARE'; * is every other agent."),
     ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Answer equal calls of agents with cache=True from this file.", show_default=False),
+    ] = None,
     out: Out = Path("reports"),
     resume: Annotated[
         str | None,
@@ -212,6 +216,7 @@ def run_command(
         "scores": score,
         "slos": slo or [],
         "chaos": chaos or [],
+        "cache": cache,
         "out": out,
         "resume": resume,
         "command": context.obj,

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from quark_bench.dataset import Prompt
+from quark_bench.execute.caching import CacheCounts
 from quark_bench.execute.drain import Drain
 from quark_bench.execute.granularity import Costs
 from quark_bench.pipeline import Shipment
@@ -30,6 +31,10 @@ class Work:
     prompts: Sequence[Prompt]
     arms: Mapping[str, Arm]
     shipments: Mapping[str, Shipment]
+
+    @property
+    def pipeline_keys(self) -> frozenset[str]:
+        return frozenset(shipment.key for shipment in self.shipments.values())
 
     def rows(self, start: int, stop: int) -> tuple[PromptRow, ...]:
         """Prompts `start` to `stop`; beyond the last one they begin again, as long warm-ups need."""
@@ -115,6 +120,10 @@ class Executor(Protocol):
 
         `since_s` is on this process's `time.perf_counter`.
         """
+        ...
+
+    def cache_counts(self) -> CacheCounts:
+        """What came of the calls that a cache might have answered since `prepare`, warm-ups left out."""
         ...
 
     @property

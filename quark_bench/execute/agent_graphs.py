@@ -247,11 +247,12 @@ async def _node(head: bytes, index: int, inputs: tuple[bytes, ...]) -> bytes:
         outcomes[need] = brought[need]
         before.update(brought)
     case = Case.of(Prompt(identity, text, category, metadata=metadata), arm, repeat, run_seed, run_key)
-    branch = open_branch(process.bench)
+    bench = process.bench_of(pipeline_key)
+    branch = open_branch(bench)
     try:
-        outcome = await run_step(Course(wired, case, process.bench, outcomes), step, branch)
+        outcome = await run_step(Course(wired, case, bench, outcomes), step, branch)
     finally:
-        process.bench.deadlines.forget(branch)
+        bench.deadlines.forget(branch)
     reached = {position: done._replace(value=None) for position, done in before.items()}
     reached[index] = outcome if step.feeds else outcome._replace(value=None)
     try:

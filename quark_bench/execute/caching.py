@@ -19,15 +19,17 @@ from quark_bench.dataset import Prompt
 from quark_bench.errors import describe
 from quark_bench.execute.attempt import Callee
 from quark_bench.execute.outcome import CACHED, OK, Outcome
+from quark_bench.execute.threads import Threads
 from quark_bench.execute.values import answer_text
 from quark_bench.fingerprint import canonical_form
+from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.policy import Cache
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class Counts:
+class CacheCounts:
     """What came of the calls that might have been answered again.
 
     Every call is one of `hits` (its output was kept), `shared` (an equal one was under way) and `misses` (it was
@@ -42,14 +44,50 @@ class Counts:
     errors: int = 0
     last_error: str | None = None
 
+    def __add__(self, other: CacheCounts) -> CacheCounts:
+        return CacheCounts(
+            self.hits + other.hits,
+            self.shared + other.shared,
+            self.misses + other.misses,
+            self.not_kept + other.not_kept,
+            self.errors + other.errors,
+            other.last_error or self.last_error,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CachedShipment:
+    """A shipment whose agents may be answered from a cache; `hashes` are of their code, by name.
+
+    The cache travels with it: as its path, where it is a file, which every process opens for itself.
+    """
+
+    shipment: Shipment
+    cache: Cache
+    hashes: Mapping[str, str]
+
+    @property
+    def code_hash(self) -> str:
+        return self.shipment.code_hash
+
+    @property
+    def key(self) -> str:
+        """Of its own: the same pipeline may be used without a cache, in this process and at this moment."""
+        return f"{self.shipment.key}-cached"
+
+    def load(self) -> Pipeline:
+        """Build the pipeline in this process. Raises PipelineError."""
+        return self.shipment.load()
+
 
 class Caching:
     """Asks and fills a cache for the agents of one pipeline, on one event loop. `hashes` are their code's, by name."""
 
     def __init__(self, cache: Cache, hashes: Mapping[str, str]) -> None:
-        self.counts = Counts()
+        self.counts = CacheCounts()
         self._cache = cache
         self._hashes = hashes
+        self._threads = Threads()
         self._under_way: dict[str, asyncio.Future[Outcome | None]] = {}
 
     async def outcome(
@@ -91,29 +129,33 @@ class Caching:
             outcome = await call()
             under_way.set_result(None if outcome.is_left_out else outcome)
             if outcome.status is OK and outcome.fault is None:
-                self._keep(key, outcome.value)
+                await self._keep(key, outcome.value)
             return outcome
         finally:
             del self._under_way[key]
             if not under_way.done():
                 under_way.set_result(None)
 
-    def _keep(self, key: str, value: Any) -> None:
+    async def _keep(self, key: str, value: Any) -> None:
+        """In a thread: a writer may have to wait for another one, or for the disk."""
         try:
-            encoded = encode(value)
+            await self._threads.call(self._cache.put, {"key": key, "value": encode(value)})
         except NotPlainError:
             self.counts.not_kept += 1
-            return
-        self._contained(lambda: self._cache.put(key, encoded))
+        except Exception as error:  # noqa: BLE001 - as in `_contained`
+            self._count(error)
 
     def _contained(self, asked: Callable[[], T]) -> T | None:
         """What is asked for, or None where that fails: no fault of a cache may cost a call."""
         try:
             return asked()
         except Exception as error:  # noqa: BLE001 - counted and told
-            self.counts.errors += 1
-            self.counts.last_error = describe(error)
+            self._count(error)
             return None
+
+    def _count(self, error: Exception) -> None:
+        self.counts.errors += 1
+        self.counts.last_error = describe(error)
 
 
 def key_of(callee: Callee, code_hash: str, arguments: Mapping[str, Any], seed: int) -> str:

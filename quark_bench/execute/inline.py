@@ -14,6 +14,7 @@ from typing import Any, Self
 from quark_bench.errors import ExecutionError
 from quark_bench.execute import Consumption, Setting, Work, job_of
 from quark_bench.execute.breakers import histories
+from quark_bench.execute.caching import CacheCounts
 from quark_bench.execute.dispatch import Dispatch, Order
 from quark_bench.execute.drain import Drain
 from quark_bench.execute.granularity import Costs
@@ -100,6 +101,10 @@ class Inline:
                 f"{stuck} blocks the event loop: make it a plain `def`, which gets a thread of its own, "
                 "or use --on local, where it costs its own record only"
             )
+
+    def cache_counts(self) -> CacheCounts:
+        assert self._work is not None, "prepare comes before cache_counts"
+        return self._process.cache_counts(self._work.pipeline_keys)
 
     def consumption(self) -> Consumption:
         return read_consumption()

@@ -6,6 +6,7 @@ the same gather. The client is the only one who hands out work and takes in reco
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ from distributed import Client
 
 from quark_bench.execute import Consumption, Setting, Work
 from quark_bench.execute.agent_graphs import AgentGraphs
+from quark_bench.execute.caching import CacheCounts
 from quark_bench.execute.chunk_tasks import ChunkTasks
 from quark_bench.execute.cluster import Connection, open_cluster
 from quark_bench.execute.cluster_spec import ClusterSpec
@@ -24,7 +26,7 @@ from quark_bench.execute.drain import Drain
 from quark_bench.execute.granularity import Costs
 from quark_bench.execute.members import Members
 from quark_bench.execute.preflight import allowed_failures, check_versions
-from quark_bench.execute.process import read_consumption, read_cores
+from quark_bench.execute.process import read_cache_counts, read_consumption, read_cores
 from quark_bench.execute.round_trips import measure_hop, measure_task
 from quark_bench.execute.shared import flush_breakers, share_breakers, shared_histories
 from quark_bench.pipeline import Pipeline
@@ -116,6 +118,11 @@ class OnDask:
             return []
         self.members.ask(flush_breakers)
         return shared_histories(self.client, self._work.run_key, named, since_s)
+
+    def cache_counts(self) -> CacheCounts:
+        assert self._work is not None, "prepare comes before cache_counts"
+        question = functools.partial(read_cache_counts, self._work.pipeline_keys)
+        return sum(self.members.ask(question).values(), CacheCounts())
 
     def consumption(self) -> Consumption:
         own, theirs = read_consumption(), self.members.ask(read_consumption)

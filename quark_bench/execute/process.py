@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import dataclasses
 import gc
 import logging
 import os
@@ -16,11 +17,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from quark_bench.execute import Consumption, Job
+from quark_bench.execute.caching import CacheCounts, CachedShipment, Caching
 from quark_bench.execute.deadlines import Deadlines
 from quark_bench.execute.event_loop import precise_event_loop
 from quark_bench.execute.lanes import ChunkRun, Lanes
@@ -50,6 +52,7 @@ class Process:
     def __init__(self) -> None:
         self._loop = precise_event_loop()
         self._wired: dict[str, Wired] = {}
+        self._caching: dict[str, Caching] = {}
         self._lanes: dict[tuple[str, str], Lanes] = {}
         self._loading = threading.Lock()
         self._guarded = False
@@ -77,6 +80,8 @@ class Process:
     def load(self, shipment: Shipment) -> Wired:
         """The pipeline, loaded and set up once. Raises PipelineError, or ExecutionError for a set-up that fails."""
         with self._loading:
+            if isinstance(shipment, CachedShipment):
+                self._caching[shipment.key] = Caching(shipment.cache, shipment.hashes)
             if shipment.key not in self._wired:
                 wired = Wired(shipment.load())
                 self.bench.deadlines.refine(wired.shortest_limit_s)
@@ -90,9 +95,18 @@ class Process:
         except KeyError:
             raise PipelineMissingError(key) from None
 
+    def bench_of(self, key: str) -> Bench:
+        """What trials of that pipeline are offered: a cache only where it came with one."""
+        caching = self._caching.get(key)
+        return self.bench if caching is None else dataclasses.replace(self.bench, caching=caching)
+
+    def cache_counts(self, keys: Iterable[str]) -> CacheCounts:
+        """What came of calls that a cache might have answered, for pipelines by key, since each was last loaded."""
+        return sum((self._caching[key].counts for key in keys if key in self._caching), CacheCounts())
+
     async def carry_out(self, job: Job, begun: Callable[[], None]) -> Batch:
         """Run a chunk through the lanes of its arm; `begun` is called when its last prompt has begun."""
-        chunk = ChunkRun(job, self.wired(job.pipeline_key), self.bench, begun)
+        chunk = ChunkRun(job, self.wired(job.pipeline_key), self.bench_of(job.pipeline_key), begun)
         lanes = self._lanes.setdefault((job.run_key, job.arm.name), Lanes())
         return await lanes.add(chunk)
 
@@ -113,6 +127,11 @@ def this_process() -> Process:
         if _held is None or _held[0] != os.getpid():
             _held = (os.getpid(), Process())
         return _held[1]
+
+
+def read_cache_counts(keys: Iterable[str]) -> CacheCounts:
+    """Of this process, see `Process.cache_counts`."""
+    return this_process().cache_counts(keys)
 
 
 def cores() -> int:

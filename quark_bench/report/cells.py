@@ -63,19 +63,23 @@ SPEED = (
     Shown("peak memory", "peak_memory_bytes"),
     Shown("failed", "failed_share"),
     Shown("degraded", "degraded_share", "records", "degraded_records"),
+    Shown("cached calls", "cached_calls"),
 )
 """How fast, how parallel, at what price, and how often not at all."""
 
 
 def speed_rows(findings: Findings) -> tuple[Shown, ...]:
-    """SPEED without the rows that say nothing: a goodput that is the throughput, and nothing degraded."""
+    """SPEED without the rows that say nothing: a goodput that is the throughput, nothing degraded, nothing cached."""
     idle = set()
     if all(
         _value(findings, arm, "goodput_per_s") == _value(findings, arm, "throughput_per_s") for arm in findings.arms
     ):
         idle.add("goodput_per_s")
-    if not any(_value(findings, arm, "degraded_share") for arm in findings.arms):
-        idle.add("degraded_share")
+    idle |= {
+        name
+        for name in ("degraded_share", "cached_calls")
+        if not any(_value(findings, arm, name) for arm in findings.arms)
+    }
     return tuple(shown for shown in SPEED if shown.name not in idle)
 
 

@@ -72,13 +72,14 @@ class Findings:
 
 
 def titled(manifest: Mapping[str, Any], title: str) -> str:
-    """`title`, followed by `simulated latency (PROFILE)`, `learning as it goes` and `chaos (FAULTS)` where a run was
-    made so."""
+    """`title`, followed by `simulated latency (PROFILE)`, `learning as it goes`, `chaos (FAULTS)` and `cache` where a
+    run was made so."""
     profile, learns = (manifest["pipeline"].get(name) for name in ("latency_profile", "learns_in"))
     chaos = parse_chaos([text]) if (text := manifest.get("chaos")) else None
     made = (
         f"simulated latency ({profile})" if profile else None,
         "learning as it goes" if learns else None,
         f"chaos ({chaos.told()})" if chaos else None,
+        "cache" if manifest.get("cache") else None,
     )
     return ", ".join([title, *filter(None, made)])

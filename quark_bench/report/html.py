@@ -34,6 +34,7 @@ AGENT_COLUMNS: tuple[tuple[str, str, Unit], ...] = (
     ("failed", "failed", COUNT),
     ("fallback", "fallback", COUNT),
     ("skipped", "skipped", COUNT),
+    ("cached", "cached", COUNT),
     ("p50_s", "median", SECONDS),
     ("p95_s", "95 %", SECONDS),
     ("queue_s", "mean wait", SECONDS),
@@ -270,6 +271,7 @@ def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         "workers": cluster.get("workers"),
         "threads": cluster.get("threads"),
         "crashes": sentences.crashes(manifest),
+        "cache": sentences.cache(manifest),
     }
     known = ((label, str(value)) for label, value in (own | dict(manifest["provenance"])).items())
     return [(label, value) for label, value in known if value not in ("", "None")]

@@ -128,6 +128,23 @@ def crashes(manifest: Mapping[str, Any]) -> str:
     )
 
 
+def cache(manifest: Mapping[str, Any]) -> str:
+    """What became of the calls that a cache might have answered; empty where there was none."""
+    told = manifest.get("cache")
+    if told is None:
+        return ""
+    counts = {name: told.get(name, 0) for name in ("hits", "shared", "misses", "not_kept", "errors")}
+    parts = [
+        f"Cache {told['file']}: {plural(counts['hits'], 'call')} answered from it, "
+        f"{COUNT.format(counts['shared'])} by an equal call under way, {COUNT.format(counts['misses'])} made"
+    ]
+    if counts["not_kept"]:
+        parts.append(f"{plural(counts['not_kept'], 'output')} not kept, being no plain data")
+    if counts["errors"]:
+        parts.append(f"{plural(counts['errors'], 'fault')} of the cache, the last one {told['last_error']}")
+    return "; ".join([*parts, "latency and throughput of arms that were answered so are not comparable"])
+
+
 def verdict(result: SloResult) -> str:
     """`met`, `missed`, or `n/a` where the measure has no value."""
     if result.met is None:

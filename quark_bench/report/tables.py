@@ -40,6 +40,7 @@ STATE_STYLES = {
     "refused": "red",
     "degraded": "yellow",
     "fallback": "yellow",
+    "cached": "cyan",
     "missed": "bold red",
 }
 
@@ -223,8 +224,9 @@ def _condition_lines(findings: Findings) -> Iterator[Text]:
         yield _text(f"Granularity {chosen}")
     for told in sentences.predictions(findings.manifest):
         yield _text(told)
-    if crashing := sentences.crashes(findings.manifest):
-        yield _text(crashing)
+    for told in (sentences.crashes(findings.manifest), sentences.cache(findings.manifest)):
+        if told:
+            yield _text(told)
     yield _text(f"Run {findings.manifest['run_id']}: {sentences.outcome(findings.manifest)}")
 
 
