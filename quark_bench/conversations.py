@@ -69,12 +69,13 @@ STORE = Kind("store of conversations", int.from_bytes(b"qbcv", "big"), 1, _STATE
 
 _ADD = """INSERT INTO turns (id, conversation, prompt, answer, at_s) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (conversation, id) DO NOTHING"""
-_MATCHING = """SELECT number, at_s, -bm25(turn_words) FROM turn_words JOIN turns ON number = turn_words.rowid
+# CROSS fixes the order: the other way round, the text is searched for again for every turn of the conversation.
+_MATCHING = """SELECT number, at_s, -bm25(turn_words) FROM turn_words CROSS JOIN turns ON number = turn_words.rowid
     WHERE turn_words MATCH ? AND conversation = ?"""
 _LATEST = "SELECT number, at_s, 0.0 FROM turns WHERE conversation = ? ORDER BY at_s DESC, number DESC LIMIT ?"
 _TURN = "SELECT id, conversation, prompt, answer, at_s FROM turns WHERE number = ?"
 _HISTORY = f"{_TURN.partition(' WHERE')[0]} WHERE conversation = ? ORDER BY at_s DESC, number DESC LIMIT ?"
-_NEAREST = """SELECT lessons.stems, verdicts FROM lesson_words JOIN lessons ON number = lesson_words.rowid
+_NEAREST = """SELECT lessons.stems, verdicts FROM lesson_words CROSS JOIN lessons ON number = lesson_words.rowid
     WHERE lesson_words MATCH ? ORDER BY bm25(lesson_words), number DESC LIMIT ?"""
 
 
@@ -201,7 +202,7 @@ class Conversations:
 
 
 def ranked(candidates: Iterable[Candidate], now_s: float) -> list[int]:
-    """Numbers of the candidates, the most worth recalling first; of equals the newer.
+    """Numbers of the candidates, the most worth recalling first; of equals the more relevant, then the newer.
 
     Worth is relevance over that of the most relevant, plus recency, which halves every HALF_LIFE_S: so the best match
     is first however old it is, and the last thing said is not far behind it. Relevance is BM25's. After Park et al.
@@ -210,9 +211,9 @@ def ranked(candidates: Iterable[Candidate], now_s: float) -> list[int]:
     known = {each.number: each for each in candidates}
     most = max((each.relevance for each in known.values()), default=0.0) or 1.0
 
-    def worth(each: Candidate) -> tuple[float, float, int]:
+    def worth(each: Candidate) -> tuple[float, float, float, int]:
         recency = 2.0 ** -(max(0.0, now_s - each.at_s) / HALF_LIFE_S)
-        return each.relevance / most + recency, each.at_s, each.number
+        return each.relevance / most + recency, each.relevance, each.at_s, each.number
 
     return [each.number for each in sorted(known.values(), key=worth, reverse=True)]
 
