@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from quark_bench.dataset import Prompt
     from quark_bench.errors import QuarkBenchError
     from quark_bench.live_trial import Answer
-    from quark_bench.orchestrator import AsyncOrchestrator, Orchestrator
+    from quark_bench.orchestrator import AsyncOrchestrator
     from quark_bench.pipeline import Pipeline
     from quark_bench.plan import Arm, Strategy
     from quark_bench.policy import Breaker, Policy
     from quark_bench.routing import Router
     from quark_bench.run import Run
+    from quark_bench.synchronous import Orchestrator
 
 __all__ = [
     "Agent",
@@ -56,7 +57,7 @@ _HOMES = {
     "Breaker": "policy",
     "Call": "agent",
     "Model": "agent",
-    "Orchestrator": "orchestrator",
+    "Orchestrator": "synchronous",
     "Pipeline": "pipeline",
     "Policy": "policy",
     "Prompt": "dataset",

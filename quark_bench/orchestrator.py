@@ -10,25 +10,28 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from quark_bench.agent import Agent, stable_hash
+from quark_bench.agent import stable_hash
+from quark_bench.agent_code import agent_hashes
+from quark_bench.cache import SqliteCache
 from quark_bench.conversations import Conversations, Turn
 from quark_bench.dataset import Prompt
 from quark_bench.errors import QuarkBenchError, UsageError
+from quark_bench.execute.breakers import histories
+from quark_bench.execute.caching import Caching
 from quark_bench.execute.deadlines import Deadlines
-from quark_bench.execute.event_loop import precise_event_loop
 from quark_bench.execute.fair_queue import Claim
-from quark_bench.execute.outcome import Outcome
 from quark_bench.execute.slots import Slots
 from quark_bench.execute.steering import Steering
 from quark_bench.execute.step import Bench, Case, Wired, clock
 from quark_bench.execute.strategy import Choice, choose_strategy
 from quark_bench.execute.threads import Threads
 from quark_bench.execute.trial import run_trial
+from quark_bench.live_agents import LiveAgent, LiveAgents, result_of
 from quark_bench.live_load import Consumption, load_of, performance_stats
 from quark_bench.live_stats import Handled, LiveStatistics
 from quark_bench.live_trial import LOG, Answer, LiveTrial, Watch
@@ -47,6 +50,8 @@ wait before anything is made for them."""
 CONVERSATION = "conversation"
 """Key of a prompt's metadata that names its conversation."""
 WARN_EVERY_S = 5.0
+LIVE = "live"
+"""Stands where a batch has its arm, in keys and in the history of breakers."""
 
 
 class AsyncOrchestrator:
@@ -54,8 +59,9 @@ class AsyncOrchestrator:
 
     `max_workers` bounds the agent calls under way, async ones included; what waits for a worker is served conversation
     by conversation, of one the oldest prompt first. `pipeline` is a Pipeline, `quark`, or FILE.py:NAME. `routes` is
-    a Router or a TOML file in place of the pipeline's own. `strategy` is auto, parallel or sequential. `memory` is a
-    file that keeps conversations; the built-in assistant recalls them, and learns there what its answers taught.
+    a Router or a TOML file in place of the pipeline's own. `strategy` is auto, parallel or sequential. `cache` is
+    a file that keeps outputs of agents with cache=True; with it, equal prompts under way are one execution. `memory` is
+    a file that keeps conversations; the built-in assistant recalls them, and learns there what its answers taught.
 
     Belongs to the event loop that first uses it. Raises UsageError or PipelineError for wrong options.
     """
@@ -67,6 +73,7 @@ class AsyncOrchestrator:
         pipeline: Pipeline | str = "quark",
         routes: Router | str | Path | None = None,
         strategy: str = "auto",
+        cache: str | Path | None = None,
         memory: str | Path | None = None,
     ) -> None:
         if max_workers < 1:
@@ -79,7 +86,7 @@ class AsyncOrchestrator:
         if self.router is not None:
             self.router.check(self.pipeline)
         self.thread_pool = Threads()
-        self.agents = LiveAgents(self)
+        self.agents = LiveAgents(self.pipeline, self.make_ready)
         self._strategy = None if strategy == "auto" else Choice(Strategy(strategy), "as it was asked for")
         self._session = secrets.token_hex(6)
         self._statistics = LiveStatistics(
@@ -87,9 +94,11 @@ class AsyncOrchestrator:
         )
         self._consumption = Consumption()
         self._memory = None if memory is None else Conversations(memory)
+        self._cache = None if cache is None else SqliteCache(cache)
+        caching = None if self._cache is None else Caching(self._cache, agent_hashes(self.pipeline))
         self._workers = Slots(max_workers)
         self._places = Slots(max(FEWEST_PROMPTS, PROMPTS_A_WORKER * max_workers))
-        self._bench = Bench(f"{socket.gethostname()}:{os.getpid()}", self.thread_pool, Deadlines())
+        self._bench = Bench(f"{socket.gethostname()}:{os.getpid()}", self.thread_pool, Deadlines(), caching=caching)
         self._asked = 0
         self._trials: set[asyncio.Task[Handled]] = set()
         self._equal: dict[tuple[str, str | None], LiveTrial] = {}
@@ -146,7 +155,7 @@ class AsyncOrchestrator:
         given = Prompt(f"p-{self._asked:06d}", prompt) if isinstance(prompt, str) else prompt
         metadata = given.metadata if conversation is None else {**given.metadata, CONVERSATION: conversation}
         blind = Prompt(given.id, given.text, given.category, metadata=metadata)
-        return Case(blind, 0, stable_hash(given.text), self._session)
+        return Case(blind, 0, stable_hash(given.text), f"{self._session}-{LIVE}")
 
     def _steering(self, live: LiveTrial, **what: Any) -> Steering:
         claim = Claim(live.conversation or "", self._asked)
@@ -250,7 +259,7 @@ class AsyncOrchestrator:
         live = LiveTrial(self._case(prompt, None), self.pipeline, Choice(strategy, "as it was asked for"))
         live.steering = self._steering(live, unneeded=others, given=known)
         await self._begin(wired, live)
-        return {name: _result(name, live.outcomes[position]) for name, position in named.items()}
+        return {name: result_of(name, live.outcomes[position]) for name, position in named.items()}
 
     _execute_pipeline_parallel = execute_parallel
     _execute_pipeline_sequential = execute_sequential
@@ -266,6 +275,10 @@ class AsyncOrchestrator:
         return {
             **performance_stats(self._statistics, self._load(now_s), now_s),
             "strategy": {"strategy": choice.strategy.value, "reason": choice.reason},
+            "cache": None if self._bench.caching is None else dataclasses.asdict(self._bench.caching.counts),
+            "breakers": histories(
+                self._session, {LIVE: tuple(self.pipeline.breakers)}, self._bench.breakers.history(self._session), now_s
+            ),
             "router": None if self.router is None else str(self.router),
             "waiting_prompts": self._places.waiting,
             "max_workers": self.max_workers,
@@ -319,8 +332,9 @@ class AsyncOrchestrator:
         """Take no more prompts, and let those that are under way end."""
         self._closed = True
         await asyncio.gather(*self._trials, return_exceptions=True)
-        if self._memory is not None:
-            self._memory.close()
+        for file in (self._memory, self._cache):
+            if file is not None:
+                file.close()
 
     async def __aenter__(self) -> Self:
         await self._start()
@@ -336,95 +350,3 @@ def _remembering(memory: str | Path | None) -> Pipeline:
     from quark_bench.agents.quark import quark
 
     return quark(memory=memory, learn=memory is not None)
-
-
-def _result(name: str, outcome: Outcome) -> dict[str, Any]:
-    return {
-        "agent": name,
-        "success": outcome.gave_result,
-        "result": outcome.value,
-        "error": None if outcome.gave_result else outcome.error,
-        "status": outcome.status.value,
-        "execution_time": sum(span.end_s - span.start_s for span in outcome.spans),
-    }
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class LiveAgent:
-    """An agent of an orchestrator."""
-
-    agent: Agent
-    orchestrator: AsyncOrchestrator
-
-    @property
-    def name(self) -> str:
-        return self.agent.name
-
-    def ensure_ready(self) -> None:
-        """Set the agent up if that has not been done. Raises ExecutionError where its set-up fails."""
-        self.orchestrator.make_ready()
-
-    _ensure_model = ensure_ready
-
-
-class LiveAgents(Mapping[str, LiveAgent]):
-    """An orchestrator's agents by name, case and underscores aside: `agents["SelfImprovement"]`."""
-
-    def __init__(self, orchestrator: AsyncOrchestrator) -> None:
-        self._orchestrator = orchestrator
-
-    def __getitem__(self, name: str) -> LiveAgent:
-        pipeline = self._orchestrator.pipeline
-        try:
-            return LiveAgent(pipeline.steps[pipeline.position(name)].agent, self._orchestrator)
-        except UsageError as error:
-            raise KeyError(str(error)) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return (step.name for step in self._orchestrator.pipeline.steps)
-
-    def __len__(self) -> int:
-        return len(self._orchestrator.pipeline.steps)
-
-
-class Orchestrator:
-    """The synchronous orchestrator: one prompt at a time, its agents one after another, in an event loop of its own.
-
-    Options are AsyncOrchestrator's.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        self._inner = AsyncOrchestrator(**{"strategy": "sequential", **options})
-        self._turn = threading.Lock()
-        self._loop = precise_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="quark-bench-orchestrator", daemon=True).start()
-
-    def handle(self, prompt: str | Prompt, *, conversation: str | None = None) -> Answer:
-        """Answer a prompt: returns when all its agents have ended."""
-        with self._turn:
-            return self._call(self._handled(prompt, conversation))
-
-    async def _handled(self, prompt: str | Prompt, conversation: str | None) -> Answer:
-        answer = await self._inner.handle(prompt, conversation=conversation)
-        await answer.finished()
-        return answer
-
-    def get_performance_stats(self) -> dict[str, Any]:
-        """See AsyncOrchestrator."""
-        return self._call(self._inner.get_performance_stats())
-
-    def shutdown(self) -> None:
-        """Let go of everything."""
-        self._call(self._inner.shutdown())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-
-    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.shutdown()

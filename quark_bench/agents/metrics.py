@@ -8,6 +8,7 @@ from typing import Any
 
 from quark_bench.agent import Call
 from quark_bench.agents.latency import simulate
+from quark_bench.agents.planning import NO_STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,9 @@ class Metrics:
 
     median_s: float = 0.0
 
-    async def __call__(self, call: Call, planning: Mapping[str, Any], reasoning: Mapping[str, Any]) -> dict[str, int]:
+    async def __call__(
+        self, call: Call, reasoning: Mapping[str, Any], planning: Mapping[str, Any] = NO_STEPS
+    ) -> dict[str, int]:
         await simulate(self.median_s, call)
         return {
             "answer_words": len(reasoning["answer"].split()),

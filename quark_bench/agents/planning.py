@@ -11,6 +11,9 @@ from quark_bench.agent import Call
 from quark_bench.agents.latency import simulate
 from quark_bench.language import sentences
 
+NO_STEPS: Mapping[str, Any] = {"steps": []}
+"""What was planned where nothing had to be."""
+
 _JOINT = re.compile(r";\s+|,?\s+(?:and\s+)?(?=(?:then|finally|next|afterwards)\b)", re.IGNORECASE)
 _BULLET = re.compile(r"^\s*(?:[-*•]|\(?\d+[.)])\s+", re.MULTILINE)
 _LEAD = re.compile(

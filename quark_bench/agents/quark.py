@@ -27,6 +27,12 @@ from quark_bench.conversations import Conversations, open_conversations
 from quark_bench.errors import UsageError
 from quark_bench.models.offline import OfflineReader
 from quark_bench.pipeline import Pipeline
+from quark_bench.routing import Router
+
+_ALL_BUT_PLANNING = ("memory", "retrieval", "reasoning", "metrics", "self_improvement")
+_ANSWERED_AT_ONCE = ("definition", "fact", "number", "yesno", "comparison")
+ROUTER = Router("nlu", dict.fromkeys(_ANSWERED_AT_ONCE, _ALL_BUT_PLANNING))
+"""There is nothing to plan in an answer of one fact; how-tos, troubleshooting and plans get the whole pipeline."""
 
 
 def quark(
@@ -57,18 +63,19 @@ def quark(
         "quark",
         [
             agent(name="nlu", setup=train_classifier, cache=True)(Nlu(median_s["nlu"])),
-            agent(name="memory", setup=remembering, optional=True)(Memory(median_s["memory"])),
+            agent(name="memory", setup=remembering, optional=True, cache=memory is None)(Memory(median_s["memory"])),
             agent(name="retrieval", setup=indexing, cache=True)(Retrieval(median_s["retrieval"])),
             agent(name="reasoning", cache=True)(Reasoning(median_s["reasoning"])),
             agent(name="planning", cache=True)(Planning(median_s["planning"])),
-            agent(name="metrics", optional=True)(Metrics(median_s["metrics"])),
-            agent(name="self_improvement", setup=learning if learn else None, optional=True)(
+            agent(name="metrics", optional=True, cache=True)(Metrics(median_s["metrics"])),
+            agent(name="self_improvement", setup=learning if learn else None, optional=True, cache=not learn)(
                 SelfImprovement(median_s["self_improvement"])
             ),
         ],
         answer="reasoning",
         model=model or OfflineReader(),
         latency_profile=None if latency == "none" else latency,
+        router=ROUTER,
         learns_in=str(Path(memory).absolute()) if learn and memory is not None else None,
     )
 

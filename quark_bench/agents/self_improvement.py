@@ -11,6 +11,7 @@ from quark_bench.agent import Call
 from quark_bench.agents.grounding import HALF, grounding, stems_of, unsupported_words
 from quark_bench.agents.latency import simulate
 from quark_bench.agents.lessons import lesson_of
+from quark_bench.agents.planning import NO_STEPS
 from quark_bench.conversations import Conversations
 from quark_bench.dataset import Prompt
 
@@ -28,8 +29,8 @@ class SelfImprovement:
         self,
         prompt: Prompt,
         call: Call,
-        planning: Mapping[str, Any],
         reasoning: Mapping[str, Any],
+        planning: Mapping[str, Any] = NO_STEPS,
         retrieval: Sequence[Mapping[str, Any]] = (),
     ) -> dict[str, Any]:
         await simulate(self.median_s, call)
