@@ -24,7 +24,7 @@ from quark_bench.interrupt import first_interrupt
 from quark_bench.layout import Layout, lay_out
 from quark_bench.manifest import Manifest, count_trials, first_manifest, measured
 from quark_bench.measures import measure_names
-from quark_bench.parts import count_statuses, read_parts
+from quark_bench.parts import count_statuses, list_tables
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import BUILT_IN_ARMS, Arm, Block, Chunk, Granularity, Plan, built_in_arm, make_plan
 from quark_bench.record import Batch
@@ -239,7 +239,8 @@ def record_blocks(
     except ExecutionError as error:
         raise type(error)(f"{error}; continue with: quark-bench run --resume {path}") from error
     finally:
-        manifest.update(measured(manifest, state, count_trials(count_statuses(path), plan.planned)))
+        ended = count_statuses(list_tables(path).records)
+        manifest.update(measured(manifest, state, count_trials(ended, plan.planned)))
         store.write_manifest(path, manifest)
 
 
@@ -313,7 +314,8 @@ def _score(
     if not scorers:
         return
     ranges = {(chunk.block.index, chunk.index): slice(chunk.start, chunk.stop) for chunk in chunks}
-    for records in read_parts(path, "records", ["block", "chunk", "arm", "repeat", "prompt_id", "answer"]):
+    for part in list_tables(path).records.parts():
+        records = part.read(["block", "chunk", "arm", "repeat", "prompt_id", "answer"])
         here = dict.fromkeys(zip(records["block"], records["chunk"], strict=True))
         prompts = {prompt.id: prompt for place in here for prompt in dataset.prompts[ranges[place]]}
         trials = zip(records["arm"], records["repeat"], records["prompt_id"], records["answer"], strict=True)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from quark_bench.agent import Agent, Constant
 from quark_bench.dataset import Dataset
-from quark_bench.parts import count_statuses
+from quark_bench.parts import StoredTable, count_statuses
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import Plan
 from quark_bench.provenance import provenance, this_client
 from quark_bench.record import RecordStatus
-from quark_bench.store import FORMAT, read_manifest
+from quark_bench.store import FORMAT
 
 Manifest = dict[str, Any]
 
@@ -91,15 +90,14 @@ def _fallback_told(agent: Agent) -> str | None:
     return ", then ".join(told) or None
 
 
-def manifest_now(path: Path) -> Manifest:
-    """A run's manifest, its trials counted from the records where the run goes on or its process was killed.
+def as_it_stands(manifest: Manifest, records: StoredTable) -> Manifest:
+    """The manifest, its trials counted from the records where the run goes on or its process was killed.
 
     Raises RunNotFoundError.
     """
-    manifest = read_manifest(path)
-    if manifest["state"] == "running":
-        manifest["conservation"] = count_trials(count_statuses(path), manifest["conservation"]["planned"])
-    return manifest
+    if manifest["state"] != "running":
+        return manifest
+    return manifest | {"conservation": count_trials(count_statuses(records), manifest["conservation"]["planned"])}
 
 
 def measured(manifest: Manifest, state: str, conservation: Mapping[str, int]) -> Manifest:

@@ -9,6 +9,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,62 +101,79 @@ FILLED = (
 """Columns in which every row has something, in the tables that have them."""
 
 
-def read_table(
-    path: Path,
-    kind: str,
-    columns: Sequence[str] | None = None,
-    where: pc.Expression | None = None,
-    coded: Collection[str] = (),
-    rows: NDArray[np.int64] | None = None,
-) -> pd.DataFrame:
-    """All rows of `records`, `spans` or `scores`; an empty frame with the right columns where there are none.
+@dataclass(frozen=True, slots=True)
+class StoredTable:
+    """`records`, `spans` or `scores`: the parts of it that were there at one moment, in the order in which they were
+    written."""
 
-    `columns` None means all. Those in `coded` are categorical: each of their few texts is held once. Of what is found,
-    `rows` takes those at some positions. Raises RunNotFoundError for a part that is damaged or lacks what every row
-    has.
-    """
-    table = _read(path / kind, list_parts(path, kind), kind, columns, where)
-    return _frame(table if rows is None else table.take(rows), coded)
+    kind: str
+    files: tuple[Path, ...]
+
+    def read(
+        self,
+        columns: Sequence[str] | None = None,
+        where: pc.Expression | None = None,
+        coded: Collection[str] = (),
+        rows: NDArray[np.int64] | None = None,
+    ) -> pd.DataFrame:
+        """All rows; an empty frame with the right columns where there are none.
+
+        `columns` None means all. Those in `coded` are categorical: each of their few texts is held once. Of what is
+        found, `rows` takes those at some positions. Raises RunNotFoundError for a part that is damaged, is gone, or
+        lacks what every row has.
+        """
+        table = self._read(SCHEMAS[self.kind].names if columns is None else list(columns), where)
+        return _frame(table if rows is None else table.take(rows), coded)
+
+    def parts(self) -> Iterator[StoredTable]:
+        """Each part as a table of its own."""
+        return (replace(self, files=(file,)) for file in self.files)
+
+    def _read(self, columns: list[str], where: pc.Expression | None) -> pa.Table:
+        schema = SCHEMAS[self.kind]
+        if not self.files:
+            return schema.empty_table().select(columns)
+        folder = self.files[0].parent
+        try:
+            files = [str(own_file(file)) for file in self.files]
+            table = pads.dataset(files, schema=schema).to_table(columns, filter=where, use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise RunNotFoundError(f"{folder} cannot be read: {describe(error, 300)}") from error
+        if lacking := [name for name in FILLED if name in columns and table[name].null_count]:
+            raise RunNotFoundError(f"{folder} cannot be read: rows without {lacking[0]}; a part of it is damaged")
+        return table
 
 
-def read_parts(
-    path: Path, kind: str, columns: Sequence[str], where: pc.Expression | None = None, coded: Collection[str] = ()
-) -> Iterator[pd.DataFrame]:
-    """The same part by part; those without such rows are passed over."""
-    for part in list_parts(path, kind):
-        table = _read(path / kind, [part], kind, columns, where)
-        if len(table):
-            yield _frame(table, coded)
+@dataclass(frozen=True, slots=True)
+class StoredTables:
+    """A run's tables as they stood at one moment: whatever is read of them, and when, tells of the same trials."""
+
+    records: StoredTable
+    spans: StoredTable
+    scores: StoredTable
 
 
-def count_statuses(path: Path) -> Counter[str]:
-    """How many records of a run ended how."""
-    counted: Counter[str] = Counter()
-    for part in read_parts(path, "records", ["status"]):
-        counted.update(part["status"])
-    return counted
+def list_tables(path: Path) -> StoredTables:
+    """The tables of the run in this directory as they stand now; spans without records were not yet written whole."""
+    records = list_parts(path, "records")
+    return StoredTables(
+        records=StoredTable("records", records),
+        spans=StoredTable("spans", tuple(path / "spans" / part.name for part in records)),
+        scores=StoredTable("scores", list_parts(path, "scores")),
+    )
 
 
-def list_parts(path: Path, kind: str) -> list[Path]:
+def list_parts(path: Path, kind: str) -> tuple[Path, ...]:
     """The files of a table, in the order in which they were written."""
-    return sorted((path / kind).glob("part-*.parquet"))
+    return tuple(sorted((path / kind).glob("part-*.parquet")))
 
 
-def _read(
-    folder: Path, parts: Sequence[Path], kind: str, columns: Sequence[str] | None, where: pc.Expression | None
-) -> pa.Table:
-    schema = SCHEMAS[kind]
-    chosen = schema.names if columns is None else list(columns)
-    try:
-        files = [str(own_file(part)) for part in parts]
-        if not files:
-            return schema.empty_table().select(chosen)
-        table = pads.dataset(files, schema=schema).to_table(chosen, filter=where, use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise RunNotFoundError(f"{folder} cannot be read: {describe(error, 300)}") from error
-    if lacking := [name for name in FILLED if name in chosen and table[name].null_count]:
-        raise RunNotFoundError(f"{folder} cannot be read: rows without {lacking[0]}; a part of it is damaged")
-    return table
+def count_statuses(records: StoredTable) -> Counter[str]:
+    """How many records ended how."""
+    counted: Counter[str] = Counter()
+    for part in records.parts():
+        counted.update(part.read(["status"])["status"])
+    return counted
 
 
 def _frame(table: pa.Table, coded: Collection[str]) -> pd.DataFrame:

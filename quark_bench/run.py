@@ -14,9 +14,9 @@ from quark_bench.compare import PAIRED, Attribution, Comparison, attribute, comp
 from quark_bench.critical_path import Layout
 from quark_bench.dataset import Dataset, Prompt, PromptsById
 from quark_bench.errors import QuarkBenchError, RunNotFoundError, UsageError
-from quark_bench.manifest import manifest_now
+from quark_bench.manifest import as_it_stands
 from quark_bench.measures import Measure, agent_table, measure_arm
-from quark_bench.parts import read_table
+from quark_bench.parts import list_tables
 from quark_bench.plan import BUILT_IN_ARMS
 from quark_bench.report.findings import Findings
 from quark_bench.slo import DEFAULT_SLOS, SloResult, check, parse_slo
@@ -34,11 +34,13 @@ LARGEST_DATASET = 256_000_000
 
 
 class Run:
-    """A run's directory. Tables are read when first asked for."""
+    """A run's directory as it stood when it was opened. Tables are read when first asked for."""
 
     def __init__(self, path: str | Path, dataset: Dataset | None = None) -> None:
         self.path = Path(path)
-        self.manifest = manifest_now(self.path)
+        manifest = store.read_manifest(self.path)
+        self._tables = list_tables(self.path)  # after the manifest: where that tells of an end, nothing is missing
+        self.manifest = as_it_stands(manifest, self._tables.records)
         self._dataset = dataset
 
     @classmethod
@@ -68,17 +70,17 @@ class Run:
     @cached_property
     def records(self) -> pd.DataFrame:
         """One row per trial, with a column `score_<name>` for every scorer that judged it."""
-        return self.trials.with_scores(read_table(self.path, "records"))
+        return self.trials.with_scores(self._tables.records.read())
 
     @cached_property
     def spans(self) -> pd.DataFrame:
         """One row per attempt of an agent's call."""
-        return read_table(self.path, "spans")
+        return self._tables.spans.read()
 
     @cached_property
     def trials(self) -> StoredTrials:
         """The same rows for what need not have all of them at once."""
-        return StoredTrials(self.path, self.manifest["scorers"])
+        return StoredTrials(self._tables, self.manifest["scorers"])
 
     @cached_property
     def _span_sums(self) -> Mapping[str, SpanSums]:

@@ -119,8 +119,7 @@ class _Across:
             sweep = self._sweeps.setdefault(block, Sweep())
             later_s = [start_s for number, start_s in self._begins_s[block].items() if number > part]
             sweep.add(calls.start_s[rows], calls.end_s[rows], min(later_s, default=np.inf))
-        # A run that goes on may have got a part since: it is the last one known of its block.
-        for block in [block for block in self._sweeps if max(self._begins_s[block], default=part) <= part]:
+        for block in [block for block in self._sweeps if max(self._begins_s[block]) <= part]:
             sweep = self._sweeps.pop(block)
             sweep.add(np.zeros(0), np.zeros(0), np.inf)
             found += sweep.found

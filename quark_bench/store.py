@@ -33,9 +33,9 @@ from quark_bench.parts import (
     SCORES,
     SPANS,
     list_parts,
+    list_tables,
     next_number,
     own_file,
-    read_table,
     replace_file,
     write_part,
 )
@@ -168,7 +168,7 @@ class RunWriter:
         self._keeper = threading.Thread(target=self._keep_writing, name="quark-bench-writer", daemon=True)
         _drop_unpaired(path)
         self._number = max(next_number(path / kind) for kind in self._held)
-        written = read_table(path, "records", ["arm", "block", "chunk"])
+        written = list_tables(path).records.read(["arm", "block", "chunk"])
         self.finished_trials = dict(Counter(written["arm"]))
         self._finished = set(zip(written["block"], written["chunk"], strict=True))
 

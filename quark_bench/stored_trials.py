@@ -1,17 +1,16 @@
-"""Stored trials: a run's records and spans read from its directory, no more of them than is asked for."""
+"""Stored trials: a run's records and spans read from its stored tables, no more of them than is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from quark_bench.parts import RECORDS, SPANS, read_parts, read_table
+from quark_bench.parts import RECORDS, StoredTables
 
 CODED = frozenset({"arm", "status", "agent", "worker"})
 """Columns of few different texts, held as categories."""
@@ -19,11 +18,11 @@ TRIAL = ["arm", "repeat", "prompt_id"]
 
 
 class StoredTrials:
-    """The trials of the run in this directory; what `trials.Trials` says of them holds. Raises RunNotFoundError where
-    a part that is read is damaged."""
+    """The trials of these tables; what `trials.Trials` says of them holds. Raises RunNotFoundError where a part that
+    is read is damaged."""
 
-    def __init__(self, path: Path, scorers: Sequence[str]) -> None:
-        self._path = path
+    def __init__(self, tables: StoredTables, scorers: Sequence[str]) -> None:
+        self._tables = tables
         self._judged_by = scorers
 
     @property
@@ -33,7 +32,7 @@ class StoredTrials:
     @cached_property
     def _scores(self) -> pd.DataFrame:
         """A row per trial, a column `score_<name>` per scorer that judged any."""
-        scores = read_table(self._path, "scores", [*TRIAL, "scorer", "value"])
+        scores = self._tables.scores.read([*TRIAL, "scorer", "value"])
         wide = scores.pivot_table(index=TRIAL, columns="scorer", values="value", aggfunc="last")
         return wide[[name for name in self._judged_by if name in wide]].add_prefix("score_")
 
@@ -48,18 +47,19 @@ class StoredTrials:
         judged = len(own) < len(columns)
         read = [*own, *(name for name in TRIAL if judged and name not in own)]
         where = None if arm is None else pc.field("arm") == arm
-        found = read_table(self._path, "records", read, where, CODED, rows)
+        found = self._tables.records.read(read, where, CODED, rows)
         return (self.with_scores(found) if judged else found)[list(columns)]
 
     def struck(self, columns: Sequence[str]) -> pd.DataFrame:
-        return read_table(self._path, "records", columns, pc.field("status") != "ok")
+        return self._tables.records.read(columns, pc.field("status") != "ok")
 
     def spans(self, columns: Sequence[str], arm: str | None = None) -> Iterator[pd.DataFrame]:
         where = None if arm is None else pc.field("arm") == arm
-        yield from read_parts(self._path, "spans", columns, where, CODED | {"prompt_id"})
+        for part in self._tables.spans.parts():
+            found = part.read(columns, where, CODED | {"prompt_id"})
+            if len(found):
+                yield found
 
     def of_prompt(self, prompt_id: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         where = pc.field("prompt_id") == prompt_id
-        tables = ((kind, schema.names) for kind, schema in (("records", RECORDS), ("spans", SPANS)))
-        records, spans = (read_table(self._path, kind, names, where) for kind, names in tables)
-        return records, spans
+        return self._tables.records.read(where=where), self._tables.spans.read(where=where)

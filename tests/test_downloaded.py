@@ -104,7 +104,7 @@ class Trap:
 
 
 @pytest.mark.parametrize(
-    "place", ["manifest.json", "records/part-000000.parquet", "spans/part-000009.parquet", "scores/part-000001.parquet"]
+    "place", ["manifest.json", "records/part-000000.parquet", "spans/part-000000.parquet", "scores/part-000001.parquet"]
 )
 def test_a_planted_pickle_is_never_loaded(run_path, tmp_path, place):
     mark = tmp_path / "executed"

@@ -53,20 +53,3 @@ def test_parts_that_overlap_in_time_are_counted_together() -> None:
         for trials in (FrameTrials(records, together), Parted(records, together, [1, 1, 1]))
     )
     assert parted.across.peak == whole.across.peak == len(spans)
-
-
-class Growing(Parted):
-    """A run that is under way: each time it is read there is one part more."""
-
-    reads = 0
-
-    def spans(self, columns: Sequence[str], arm: str | None = None) -> Iterator[pd.DataFrame]:
-        self.reads += 1
-        for number, part in enumerate(super().spans(columns, arm), 1):
-            if number <= self.reads:
-                yield part
-
-
-def test_a_part_that_came_while_the_run_was_read_is_counted() -> None:
-    growing = Growing(*run(4, blocks=2), [2])
-    assert sum_spans(growing, "async", LAYOUT).by_agent["calls"].tolist() == [4, 4, 4]

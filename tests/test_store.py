@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from quark_bench import store
 from quark_bench.errors import ExecutionError, RunNotFoundError
-from quark_bench.parts import SCHEMAS, read_table
+from quark_bench.parts import SCHEMAS, list_tables
 from quark_bench.record import CLOCKS, Batch, Record, Span, columns
 from quark_bench.store import RunWriter
 
@@ -57,6 +57,11 @@ def batch(*records, chunk=0, **options):
     return Batch("arm", 0, 0, chunk, columns(Record, records or [row()]), columns(Span, []), **options)
 
 
+def read(path, kind):
+    """A table as it stands now."""
+    return getattr(list_tables(path), kind).read()
+
+
 @pytest.fixture
 def run_path(tmp_path):
     return store.new_run(tmp_path, "prompts")
@@ -74,7 +79,7 @@ def test_what_is_written_is_read_with_its_clocks_shifted(tmp_path_factory, batch
         for each in batches:
             writer.append(each)
     for kind in ("records", "spans"):
-        table = read_table(path, kind)
+        table = read(path, kind)
         expected = [line for each in batches for line in lines(each, kind, session, origin_s)]
         assert list(table.columns) == SCHEMAS[kind].names
         found = table.astype(object).where(table.notna(), None).to_dict("records")
@@ -96,7 +101,7 @@ def test_a_part_is_there_at_once_where_prompts_are_long(run_path):
         writer.append(batch(row(latency_s=0.1)))
         assert not list((run_path / "records").iterdir())
         writer.append(batch(row(latency_s=1.5), chunk=1))
-        assert list(read_table(run_path, "records")["chunk"]) == [0, 1]
+        assert list(read(run_path, "records")["chunk"]) == [0, 1]
 
 
 def test_a_further_session_appends(run_path):
@@ -106,14 +111,14 @@ def test_a_further_session_appends(run_path):
     assert [part.name for part in sorted((run_path / "records").iterdir())] == [
         f"part-{n:06d}.parquet" for n in range(3)
     ]
-    assert list(read_table(run_path, "records")["session"]) == [0, 1, 2]
+    assert list(read(run_path, "records")["session"]) == [0, 1, 2]
 
 
 def test_a_writer_that_is_left_by_an_error_writes_what_it_has(run_path):
     with contextlib.suppress(KeyboardInterrupt), RunWriter(run_path, 0, 0.0) as writer:
         writer.append(batch())
         raise KeyboardInterrupt
-    assert len(read_table(run_path, "records")) == 1
+    assert len(read(run_path, "records")) == 1
 
 
 def test_a_part_that_cannot_be_finished_is_not_there_at_all(run_path, monkeypatch):
@@ -125,20 +130,49 @@ def test_a_part_that_cannot_be_finished_is_not_there_at_all(run_path, monkeypatc
     with pytest.raises(ExecutionError, match="No space left"), RunWriter(run_path, 0, 0.0) as writer:
         writer.append(batch())
     assert not list((run_path / "records").iterdir())
-    assert read_table(run_path, "records").empty
+    assert read(run_path, "records").empty
 
 
 def test_a_part_that_is_being_written_is_not_read(run_path):
     with RunWriter(run_path, 0, 0.0) as writer:
         writer.append(batch())
     (run_path / "records" / ".part-000001.parquet.99").write_bytes(b"PAR1")
-    assert len(read_table(run_path, "records")) == 1
+    assert len(read(run_path, "records")) == 1
+
+
+def test_tables_are_read_as_they_stood_when_they_were_listed(run_path):
+    with RunWriter(run_path, 0, 0.0) as writer:
+        writer.append(with_span(batch(row(prompt_id="p-1"))))
+        writer.write()
+        before = list_tables(run_path)
+        writer.append(with_span(batch(row(prompt_id="p-2"), chunk=1)))
+    for table in (before.records, before.spans):
+        assert list(table.read()["prompt_id"]) == ["p-1"]
+    for kind in ("records", "spans"):
+        assert list(read(run_path, kind)["prompt_id"]) == ["p-1", "p-2"]
+
+
+def test_spans_whose_records_are_not_there_yet_are_not_read(run_path):
+    with RunWriter(run_path, 0, 0.0) as writer:
+        writer.append(with_span(batch()))
+    (run_path / "records" / "part-000000.parquet").unlink()
+    assert read(run_path, "spans").empty
+
+
+@pytest.mark.parametrize("kind", ["records", "spans"])
+def test_a_part_that_is_gone_is_told(run_path, kind):
+    with RunWriter(run_path, 0, 0.0) as writer:
+        writer.append(with_span(batch()))
+    tables = list_tables(run_path)
+    (run_path / kind / "part-000000.parquet").unlink()
+    with pytest.raises(RunNotFoundError, match=f"{kind} cannot be read"):
+        getattr(tables, kind).read()
 
 
 def test_half_a_surrogate_pair_is_stored_as_a_question_mark(run_path):
     with RunWriter(run_path, 0, 0.0) as writer:
         writer.append(batch(row(answer="half \ud83d"), row(answer=None), row(answer="whole \U0001f600")))
-    stored = read_table(run_path, "records")["answer"]
+    stored = read(run_path, "records")["answer"]
     assert list(stored.fillna("missing")) == ["half ?", "missing", "whole \U0001f600"]
 
 
@@ -146,13 +180,13 @@ def test_the_offset_of_another_machines_clock_is_added_to_clocks_only(run_path):
     far = dataclasses.replace(batch(row(start_s=10.0, latency_s=0.25)), clock_offset_s=5.0)
     with RunWriter(run_path, 0, 12.0) as writer:
         writer.append(far)
-    (record,) = read_table(run_path, "records").to_dict("records")
+    (record,) = read(run_path, "records").to_dict("records")
     assert (record["start_s"], record["latency_s"]) == (3.0, 0.25)
 
 
 def test_a_run_without_rows_has_empty_tables_of_every_column(run_path):
     for kind, schema in SCHEMAS.items():
-        table = read_table(run_path, kind)
+        table = read(run_path, kind)
         assert table.empty
         assert list(table.columns) == schema.names
 
@@ -161,7 +195,7 @@ def test_scores_are_read_as_they_were_written(run_path):
     rows = [("sync", 0, "p-1", "exact", 1.0, None, 0.5, 0.0), ("sync", 0, "p-2", "exact", None, "no answer", 0.5, 0.0)]
     store.write_scores(run_path, rows)
     store.write_scores(run_path, [])
-    scores = read_table(run_path, "scores")
+    scores = read(run_path, "scores")
     assert list(scores["prompt_id"]) == ["p-1", "p-2"]
     assert scores["value"][0] == 1.0
     assert np.isnan(scores["value"][1])
@@ -240,7 +274,7 @@ def test_a_disk_that_is_full_for_a_moment_leaves_no_record_without_its_spans(run
     with RunWriter(run_path, 1, 0.0) as writer:  # drops spans that have no records
         assert writer.finished_chunks(0) == {0, 1}
     for kind in ("records", "spans"):
-        assert list(read_table(run_path, kind)["prompt_id"]) == ["p-1", "p-2"]
+        assert list(read(run_path, kind)["prompt_id"]) == ["p-1", "p-2"]
 
 
 def with_span(made):

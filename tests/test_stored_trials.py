@@ -1,16 +1,24 @@
-"""A run's directory, read as far as is asked for, says the same as its whole tables."""
+"""A run's directory, read as far as is asked for, says the same as its whole tables, and of one moment."""
 
 import json
+import pickle
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
 
-from quark_bench import Dataset, Pipeline, Run, agent, bench, sources
+from quark_bench import Dataset, Pipeline, Run, agent, bench, sources, store
+from quark_bench.bench import Silent
 from quark_bench.compare import PAIRED
 from quark_bench.dataset import Prompt
 from quark_bench.measures import agent_table, measure_arm
+from quark_bench.parts import StoredTable
 from quark_bench.span_sums import sum_spans
+from quark_bench.store import RunWriter
 from quark_bench.trials import FrameTrials
+
+from .clusters import until
 
 
 @agent
@@ -64,9 +72,108 @@ def test_scores_stand_beside_the_records_they_judge(run):
 def test_a_run_over_a_file_larger_than_memory_is_scored_and_shows_its_prompts(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "LARGEST_IN_MEMORY", 0)
     file = tmp_path / "prompts.jsonl"
-    rows = [{"id": f"p-{n}", "text": f"prompt {n}", "reference": [f"PROMPT {n % 20}"]} for n in range(40)]
+    rows = [{"id": f"p-{n}", "text": f"riddle {n}", "reference": [f"RIDDLE {n % 20}"]} for n in range(40)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run = bench(Dataset.read(file), Pipeline("shouts", [shout]), on="inline", arms=["sync", "async"], out=tmp_path)
     assert run.records.groupby("arm")["score_exact"].mean().to_dict() == {"sync": 0.5, "async": 0.5}
-    assert Run(run.path).prompts["p-7"].text == "prompt 7"
-    assert "prompt 1" in run.report().read_text()
+    assert Run(run.path).prompts["p-7"].text == "riddle 7"
+    assert "riddle " in run.report().read_text()
+
+
+class Keeping(Silent):
+    """Keeps the batches of a run."""
+
+    def __init__(self):
+        self.batches = []
+
+    def advanced(self, batch):
+        self.batches.append(batch)
+
+
+@pytest.fixture(scope="module")
+def batches(tmp_path_factory):
+    """Of a run in two arms, a batch a prompt, and its manifest while it goes on."""
+    kept, out = Keeping(), tmp_path_factory.mktemp("kept")
+    dataset = Dataset.of(["bad" if n == 5 else f"prompt {n}" for n in range(40)])
+    options = {"arms": ["sync", "async"], "warmup": 0, "repeats": 2, "watcher": kept, "out": out}
+    made = bench(dataset, Pipeline("shouts", [shout]), on="inline", **options)
+    return kept.batches, made.manifest | {"state": "running"}
+
+
+def begun(folder, manifest):
+    """The directory of a run that has just begun."""
+    path = store.new_run(folder, "prompts")
+    store.write_manifest(path, manifest)
+    return path
+
+
+def told(run):
+    """Whatever is read of a run's directory, one after another."""
+    return [
+        run.manifest["conservation"],
+        {name: (m.value, m.low, m.high) for arm in run.arms for name, m in run.measures[arm].items()},
+        [run.findings.agents[arm].to_csv() for arm in run.arms],
+        run.compare("sync", "async"),
+        [frame.to_csv() for frame in (run.records, run.spans, run.trials.struck(["error"]))],
+        [frame.to_csv() for frame in run.trials.of_prompt("p-1")],
+    ]
+
+
+def test_a_run_that_is_written_to_while_it_is_read_is_told_as_it_stood_when_it_was_opened(
+    batches, tmp_path, monkeypatch
+):
+    given, manifest = batches
+    path, read = begun(tmp_path, manifest), StoredTable.read
+    with RunWriter(path, 0, 0.0) as writer:
+        for batch in given[: len(given) // 2]:
+            writer.append(batch)
+            writer.write()
+        expected, coming = told(Run(path)), iter(given[len(given) // 2 :])
+
+        def and_a_part_more(*options, **more):
+            if (batch := next(coming, None)) is not None:
+                writer.append(batch)
+                writer.write()
+            return read(*options, **more)
+
+        run = Run(path)
+        monkeypatch.setattr(StoredTable, "read", and_a_part_more)
+        assert told(run) == expected
+    assert next(coming, None) is None, "all parts came while it was read"
+    assert len(Run(path).records) == manifest["conservation"]["planned"]
+
+
+WRITING = """
+import pickle, sys, time
+from pathlib import Path
+from dataclasses import replace
+from quark_bench.store import RunWriter
+path, batches = pickle.loads(Path(sys.argv[1]).read_bytes())
+with RunWriter(path, 0, 0.0) as writer:
+    for turn in range(1_000_000):
+        for batch in batches:
+            writer.append(replace(batch, repeat=2 * turn + batch.repeat, chunk=1_000 * turn + batch.chunk))
+            writer.write()
+            time.sleep(0.02)
+"""
+
+
+def test_a_run_is_read_whole_at_every_moment_while_another_process_writes_it(batches, tmp_path):
+    path, given = begun(tmp_path, batches[1]), tmp_path / "batches"
+    given.write_bytes(pickle.dumps((path, batches[0])))
+    writer = subprocess.Popen([sys.executable, "-c", WRITING, str(given)])
+    seen = []
+    try:
+        until(lambda: len(Run(path).records))
+        while len(set(seen)) < 8:
+            assert writer.poll() is None
+            run = Run(path)
+            counted = run.manifest["conservation"]
+            seen.append(counted["ok"] + counted["failed"])
+            one, other = (run.trials.records([name])[name] for name in ("start_s", "latency_s"))
+            spans = sum(map(len, run.trials.spans(["agent"])))
+            assert len(one) == len(other) == len(run.records) == len(run.spans) == spans == seen[-1]
+    finally:
+        writer.kill()
+        writer.wait()
+    assert seen == sorted(seen)

@@ -11,7 +11,6 @@ from rich.console import Console
 from quark_bench import store
 from quark_bench.cli.run import WIDTH, as_text
 from quark_bench.errors import RunNotFoundError, UsageError
-from quark_bench.manifest import manifest_now
 from quark_bench.pipeline import Pipeline
 from quark_bench.plain import one_line, plain
 from quark_bench.provenance import NOBODY, is_alive
@@ -53,7 +52,7 @@ def ls(out: Path, *, as_json: bool) -> int:
     manifests = []
     for path in store.list_runs(out):
         try:
-            manifests.append(manifest_now(path))
+            manifests.append(Run(path).manifest)
         except RunNotFoundError as error:
             print(f"left out: {one_line(error)}", file=sys.stderr)
     if as_json:
