@@ -69,6 +69,14 @@ class Usage:
         self.first_token_s = reply.first_token_s
         return reply
 
+    def merge(self, other: Usage) -> None:
+        """Take in what a part of the attempt spent in another process."""
+        self.tokens_in += other.tokens_in
+        self.tokens_out += other.tokens_out
+        self.cost_usd += other.cost_usd
+        self.first_token_s = self.first_token_s if other.first_token_s is None else other.first_token_s
+        self.simulated_s += other.simulated_s
+
 
 @dataclass(slots=True)
 class Call:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 import operator
 import secrets
-import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +17,7 @@ from quark_bench.errors import ConservationError, ExecutionError, RunInterrupted
 from quark_bench.execute import Consumption, Executor, Setting, Work
 from quark_bench.execute.cluster_spec import read_spec
 from quark_bench.execute.drain import DRAIN_S
-from quark_bench.execute.process import cores
+from quark_bench.execute.process import check_can_spawn, cores
 from quark_bench.interrupt import first_interrupt
 from quark_bench.layout import Layout, lay_out
 from quark_bench.manifest import Manifest, count_trials, first_manifest, measured
@@ -187,20 +185,6 @@ def open_executor(
     # A task that waits holds its thread: room for every call that can be under way at agent granularity.
     threads = min(MOST_THREADS, -(-in_flight * pipeline.width // count) + 1)
     return OnDask(spec, count, threads)
-
-
-def check_can_spawn() -> None:
-    """Worker processes import the main script again: stop where that cannot work, instead of in each of them.
-
-    Raises UsageError in a script without a file; ends a worker that came here by importing an unguarded script.
-    """
-    if getattr(multiprocessing.process.current_process(), "_inheriting", False):
-        raise SystemExit(1)
-    file = getattr(sys.modules["__main__"], "__file__", None)
-    if file is not None and not Path(file).exists():
-        raise UsageError(
-            "a script from standard input cannot start worker processes: save it as a file, or use on='inline'"
-        )
 
 
 def local_workers() -> int:

@@ -33,6 +33,7 @@ from quark_bench.execute.threads import Threads
 from quark_bench.execute.trial import run_trial
 from quark_bench.live_agents import LiveAgent, LiveAgents, result_of
 from quark_bench.live_load import Consumption, load_of, performance_stats
+from quark_bench.live_places import moved_pipeline, place_of
 from quark_bench.live_stats import Handled, LiveStatistics
 from quark_bench.live_trial import LOG, Answer, LiveTrial, Watch
 from quark_bench.pipeline import Pipeline
@@ -59,7 +60,9 @@ class AsyncOrchestrator:
 
     `max_workers` bounds the agent calls under way, async ones included; what waits for a worker is served conversation
     by conversation, of one the oldest prompt first. `pipeline` is a Pipeline, `quark`, or FILE.py:NAME. `routes` is
-    a Router or a TOML file in place of the pipeline's own. `strategy` is auto, parallel or sequential. `cache` is
+    a Router or a TOML file in place of the pipeline's own. `strategy` is auto, parallel or sequential. `executor` is
+    local (sync agents in threads, those with cpu=True in processes), dask (a cluster of local processes), what `--on`
+    takes, or a Dask client. `cache` is
     a file that keeps outputs of agents with cache=True; with it, equal prompts under way are one execution. `memory` is
     a file that keeps conversations; the built-in assistant recalls them, and learns there what its answers taught.
 
@@ -73,6 +76,7 @@ class AsyncOrchestrator:
         pipeline: Pipeline | str = "quark",
         routes: Router | str | Path | None = None,
         strategy: str = "auto",
+        executor: Any = "local",
         cache: str | Path | None = None,
         memory: str | Path | None = None,
     ) -> None:
@@ -81,7 +85,9 @@ class AsyncOrchestrator:
         if strategy not in ("auto", *(each.value for each in Strategy)):
             raise UsageError(f"strategy={strategy!r}: give auto, parallel or sequential")
         self.max_workers = max_workers
-        self.pipeline, self._shipment = resolve(_remembering(memory) if pipeline == "quark" else pipeline)
+        self.pipeline, shipment = resolve(_remembering(memory) if pipeline == "quark" else pipeline)
+        self._place = place_of(executor, shipment, max_workers)
+        self._moved = moved_pipeline(self.pipeline, self._place)
         self.router = read_routes(routes) if isinstance(routes, str | Path) else routes or self.pipeline.router
         if self.router is not None:
             self.router.check(self.pipeline)
@@ -105,7 +111,8 @@ class AsyncOrchestrator:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wired: Wired | None = None
         self._wiring = threading.Lock()
-        self._closed = False
+        self._opening = asyncio.Lock()
+        self._open = self._closed = False
         self._warned_s = 0.0
 
     # -- prompts
@@ -315,16 +322,20 @@ class AsyncOrchestrator:
             if self._loop is not None:
                 raise UsageError("an orchestrator belongs to the event loop that first used it; make another one here")
             self._loop = loop
-        if self._wired is not None:
-            return self._wired
-        return await asyncio.to_thread(self.make_ready)
+        if self._wired is None:
+            async with self._opening:
+                if not self._open:
+                    await self._place.open()
+                    self._open = True
+            return await asyncio.to_thread(self.make_ready)
+        return self._wired
 
     def make_ready(self) -> Wired:
         """Set the agents up now rather than when the first prompt comes. Raises ExecutionError, naming the agent."""
         with self._wiring:
             wired = self._wired
             if wired is None:
-                wired = self._wired = Wired(self.pipeline)
+                wired = self._wired = Wired(self._moved)
                 self._bench.deadlines.refine(wired.shortest_limit_s)
             return wired
 
@@ -332,6 +343,7 @@ class AsyncOrchestrator:
         """Take no more prompts, and let those that are under way end."""
         self._closed = True
         await asyncio.gather(*self._trials, return_exceptions=True)
+        await self._place.close()
         for file in (self._memory, self._cache):
             if file is not None:
                 file.close()

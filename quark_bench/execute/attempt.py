@@ -49,6 +49,10 @@ def _set_up(agent: Agent) -> Any:
         raise ExecutionError(f"the set-up of agent {agent.name!r} failed: {describe(error)}") from error
 
 
+class FailedElsewhereError(Exception):
+    """A call that was made in another process has failed there. The message is the error as a span tells it."""
+
+
 class Failed(NamedTuple):
     """How an attempt failed, and the error that its span tells."""
 
@@ -77,6 +81,8 @@ async def attempt(
             answer = answer_text(value)
     except EngineFaultError as fault:
         return None, None, Failed(Failure.ENGINE, str(fault))
+    except FailedElsewhereError as told:
+        error = str(told)
     except GeneratorExit as raised:
         if not _runs(branch.task):
             raise  # nobody waits for this trial any more: its coroutine is being thrown away

@@ -10,7 +10,6 @@ import functools
 import logging
 import signal
 import socket
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from typing import Any
 
 import dask
 from distributed import Client, LocalCluster
+from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 from distributed.versions import VersionMismatchWarning
 
@@ -79,7 +79,20 @@ def open_cluster(spec: ClusterSpec, workers: int, threads: int) -> Iterator[Conn
         elif spec.address is None:
             place, wanted = stack.enter_context(_local(workers, threads)), workers
         heal = None if wanted is None else functools.partial(place.scale, wanted)
-        yield Connection(stack.enter_context(_client(place, spec)), spec.on, heal)
+        # A cluster's object brings its own certificates.
+        security = tls_security(spec) if spec.address is not None else None
+        yield Connection(stack.enter_context(_client(place, spec, security)), spec.on, heal)
+
+
+@contextmanager
+def joined_cluster(client: Client) -> Iterator[Connection]:
+    """Connect to the scheduler of somebody's client, which may live on any event loop and stays as it is.
+
+    Raises ClusterError where it cannot be reached.
+    """
+    spec = ClusterSpec(client.scheduler.address, address=client.scheduler.address)
+    with dask.config.set(CLIENT_SETTINGS), _client(spec.address, spec, client.security) as own:
+        yield Connection(own, spec.on, None)
 
 
 @contextmanager
@@ -111,7 +124,7 @@ def _local(workers: int, threads: int) -> Iterator[LocalCluster]:
 def _deaf_to_interrupts() -> Iterator[None]:
     """Threads and processes started in here never see Ctrl-C: a terminal sends it to all of them, and it is ours to
     handle. One that is pressed meanwhile arrives afterwards."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -133,9 +146,8 @@ def _free_dashboard_port() -> int:
 
 
 @contextmanager
-def _client(place: Any, spec: ClusterSpec) -> Iterator[Client]:
+def _client(place: Any, spec: ClusterSpec, security: Security | None) -> Iterator[Client]:
     """A client of an address or of a cluster's object, connected, with at least one worker there."""
-    security = tls_security(spec) if spec.address is not None else None  # a cluster's object brings its own
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", VersionMismatchWarning)  # the preflight tells them, and refuses

@@ -106,6 +106,13 @@ class Members:
         """The workers that can take part, by address."""
         return self._ready
 
+    def able(self, resources: Resources) -> list[str]:
+        """The workers that can take part and offer at least these resources."""
+        offered = {address: self._offered.get(address, {}) for address in self._ready}
+        return [
+            address for address, each in offered.items() if all(each.get(name, 0) >= n for name, n in resources.items())
+        ]
+
     @property
     def settled(self) -> bool:
         """Every worker that is there can take part."""
@@ -195,9 +202,8 @@ class Members:
 
     def _lacks(self) -> Iterator[str]:
         """What agents need and no member offers: Dask would wait for a worker that does."""
-        offered = [self._offered.get(address, {}) for address in self._ready]
         for agent, resources in self._wanted.items():
-            if resources and not any(all(each.get(name, 0) >= n for name, n in resources.items()) for each in offered):
+            if resources and not self.able(resources):
                 told = " ".join(f"{name}={n:g}" for name, n in resources.items())
                 yield (
                     f"agent {agent!r} needs {told}, which no worker offers; "

@@ -11,6 +11,7 @@ import concurrent.futures
 import dataclasses
 import gc
 import logging
+import multiprocessing
 import os
 import resource
 import socket
@@ -21,6 +22,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from quark_bench.errors import UsageError
 from quark_bench.execute import Consumption, Job
 from quark_bench.execute.caching import CacheCounts, CachedShipment, Caching
 from quark_bench.execute.deadlines import Deadlines
@@ -137,6 +139,20 @@ def read_cache_counts(keys: Iterable[str]) -> CacheCounts:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_can_spawn() -> None:
+    """Worker processes import the main script again: stop where that cannot work, instead of in each of them.
+
+    Raises UsageError in a script without a file; ends a worker that came here by importing an unguarded script.
+    """
+    if getattr(multiprocessing.process.current_process(), "_inheriting", False):
+        raise SystemExit(1)
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if file is not None and not Path(file).exists():
+        raise UsageError(
+            "a script from standard input cannot start worker processes: save it as a file, or use on='inline'"
+        )
 
 
 def read_cores() -> tuple[str, int]:
