@@ -22,7 +22,7 @@ from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptor
 from typing import Any
 
 from quark_bench.agent import Agent, canonical
-from quark_bench.fingerprint import canonical_form
+from quark_bench.fingerprint import PLAIN, canonical_form
 from quark_bench.pipeline import Pipeline
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
@@ -82,6 +82,9 @@ class _Writer:
         self._above: list[int] = []
 
     def text(self, value: Any) -> str:
+        """In an order of its own, never in one that the process gives: what comes first takes the lower number."""
+        if type(value) in PLAIN:
+            return canonical_form(value)
         if isinstance(value, FunctionType):
             return self._once(value, self._function)
         if isinstance(value, type):
@@ -134,7 +137,7 @@ class _Writer:
             keyed = sorted(((canonical_form(key), part) for key, part in value.items()), key=lambda pair: pair[0])
             return f"{self.text(kind)}{{{','.join(f'{key}:{self.text(part)}' for key, part in keyed)}}}"
         if isinstance(value, Set):
-            return f"{self.text(kind)}{{{','.join(sorted(map(self.text, value)))}}}"
+            return f"{self.text(kind)}{{{','.join(map(self.text, sorted(value, key=canonical_form)))}}}"
         if isinstance(value, list | tuple):
             return f"{self.text(kind)}[{','.join(map(self.text, value))}]"
         if _is_own_class(kind):
