@@ -59,6 +59,8 @@ _STATEMENTS = (
     """CREATE TRIGGER lesson_added AFTER INSERT ON lessons BEGIN
         INSERT INTO lesson_words (rowid, stems) VALUES (new.number, new.stems);
         UPDATE versions SET number = number + 1 WHERE what = 'lessons'; END""",
+    """CREATE TRIGGER lesson_changed AFTER UPDATE ON lessons BEGIN
+        UPDATE versions SET number = number + 1 WHERE what = 'lessons'; END""",
     """CREATE TRIGGER lesson_dropped AFTER DELETE ON lessons BEGIN
         INSERT INTO lesson_words (lesson_words, rowid, stems) VALUES ('delete', old.number, old.stems); END""",
 )
@@ -75,6 +77,8 @@ _MATCHING = """SELECT number, at_s, -bm25(turn_words) FROM turn_words CROSS JOIN
 _LATEST = "SELECT number, at_s, 0.0 FROM turns WHERE conversation = ? ORDER BY at_s DESC, number DESC LIMIT ?"
 _TURN = "SELECT id, conversation, prompt, answer, at_s FROM turns WHERE number = ?"
 _HISTORY = f"{_TURN.partition(' WHERE')[0]} WHERE conversation = ? ORDER BY at_s DESC, number DESC LIMIT ?"
+_LEARN = """INSERT INTO lessons (stems, verdicts) VALUES (?, ?)
+    ON CONFLICT (stems) DO UPDATE SET verdicts = excluded.verdicts"""
 _NEAREST = """SELECT lessons.stems, verdicts FROM lesson_words CROSS JOIN lessons ON number = lesson_words.rowid
     WHERE lesson_words MATCH ? ORDER BY bm25(lesson_words), number DESC LIMIT ?"""
 
@@ -114,9 +118,9 @@ class Candidate(NamedTuple):
 class Conversations:
     """The turns and lessons in the file at `path`, which is made where there is none.
 
-    Any number of threads, and of processes of one machine, may read and write at once. Of more than `most_turns` turns
-    the first to come are dropped, of more than MOST_LESSONS lessons those that have not changed for longest. Raises
-    as SqliteFile does: DataError for a foreign or a damaged file.
+    Any number of threads, and of processes of one machine, may read and write at once. Of more than `most_turns` turns,
+    and of more than MOST_LESSONS lessons, the first to come are dropped. Raises as SqliteFile does: DataError for a
+    foreign or a damaged file.
     """
 
     def __init__(self, path: str | Path, most_turns: int = 10_000) -> None:
@@ -180,8 +184,7 @@ class Conversations:
             older = [(passage, bore) for passage, bore in known.items() if passage not in said]
             verdicts = dict([*older, *said.items()][-MOST_VERDICTS:])
             if verdicts != known:
-                connection.execute("DELETE FROM lessons WHERE stems = ?", (stems,))
-                connection.execute("INSERT INTO lessons (stems, verdicts) VALUES (?, ?)", (stems, json.dumps(verdicts)))
+                connection.execute(_LEARN, (stems, json.dumps(verdicts)))
                 _drop_first(connection, "lessons", MOST_LESSONS)
 
     def lessons(self, stems: Collection[str]) -> list[Lesson]:
@@ -249,7 +252,7 @@ def open_conversations(path: str | Path) -> Conversations:
 
 
 def _drop_first(connection: sqlite3.Connection, table: str, most: int) -> None:
-    """Numbers go up by one and only the lowest are dropped, or one that is written anew: no more than `most` stay."""
+    """Numbers go up one by one, and only the lowest are ever dropped: `most` stay."""
     connection.execute(f"DELETE FROM {table} WHERE number <= (SELECT max(number) FROM {table}) - ?", (most,))  # noqa: S608
 
 

@@ -36,49 +36,50 @@ class Kind:
 
 
 class SqliteFile:
-    """A file of one kind, made where there is none: one connection, used by one thread at a time.
+    """A file of one kind, made where there is none: one connection to read and one to write, each used by one thread at
+    a time, so that who reads waits for no writer of this process either.
 
     A new file is readable by its owner alone, as is the last folder on the way to it where that is new too. Raises
     DataError, beginning with the path, where something else is at that place, and for a damaged file, which may show
-    later; ExecutionError for a disk that is full or a file that others hold for too long.
+    later; ExecutionError for a disk that is full, or a file that others hold for longer than `patience_s`.
     """
 
-    def __init__(self, path: str | Path, kind: Kind) -> None:
+    def __init__(self, path: str | Path, kind: Kind, patience_s: float = PATIENCE_S) -> None:
         self.path = Path(path).absolute()
         self._kind = kind
-        self._lock = threading.Lock()
+        self._reading, self._writing = threading.Lock(), threading.Lock()
         with self._telling():
             if not self.path.exists():
                 _make(self.path, kind)
-            self._connection = _connect(self.path)
-        self._closing = weakref.finalize(self, self._connection.close)
-        with self._using() as connection:
-            _check(self.path, connection, kind)
-            connection.execute("PRAGMA synchronous = NORMAL")
+            self._reader, self._writer = (_connect(self.path, patience_s) for _ in range(2))
+            self._closing = weakref.finalize(self, _close, self._reader, self._writer)
+            _check(self.path, self._reader, kind)
+            # Nothing but the newest transactions is lost when the power fails, and no writer waits for the disk.
+            self._writer.execute("PRAGMA synchronous = NORMAL")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """All that is read within is of one moment."""
-        with self._using() as connection, _transaction(connection, "DEFERRED"):
+        with self._reading, self._using(self._reader, "DEFERRED") as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """All that is written within is kept or, after an exception, nothing of it."""
-        with self._using() as connection, _transaction(connection, "IMMEDIATE"):
+        with self._writing, self._using(self._writer, "IMMEDIATE") as connection:
             yield connection
 
     def close(self) -> None:
-        """Close the connection; again does nothing."""
-        with self._lock:
+        """Let go of the file; again does nothing."""
+        with self._reading, self._writing:
             self._closing()
 
     @contextmanager
-    def _using(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._telling():
-            if not self._closing.alive:
-                raise ExecutionError(f"{self.path}: this {self._kind.name} was closed; open it again")
-            yield self._connection
+    def _using(self, connection: sqlite3.Connection, begin: str) -> Iterator[sqlite3.Connection]:
+        if not self._closing.alive:
+            raise ExecutionError(f"{self.path}: this {self._kind.name} was closed; open it again")
+        with self._telling(), _transaction(connection, begin):
+            yield connection
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -106,7 +107,7 @@ def _make(path: Path, kind: Kind) -> None:
     descriptor, begun = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # readable by its owner alone
     os.close(descriptor)
     try:
-        with closing(_connect(Path(begun))) as connection:
+        with closing(_connect(Path(begun), PATIENCE_S)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             with _transaction(connection, "IMMEDIATE"):
                 connection.execute(f"PRAGMA application_id = {kind.application_id}")
@@ -119,11 +120,16 @@ def _make(path: Path, kind: Kind) -> None:
         os.unlink(begun)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, patience_s: float) -> sqlite3.Connection:
     """A connection whose transactions are begun and ended by hand; to a file that is there."""
     # The lock of its owner keeps threads apart, so SQLite's own check is not needed.
     where = f"{path.as_uri()}?mode=rw"
-    return sqlite3.connect(where, PATIENCE_S, isolation_level=None, check_same_thread=False, uri=True)
+    return sqlite3.connect(where, patience_s, isolation_level=None, check_same_thread=False, uri=True)
+
+
+def _close(*connections: sqlite3.Connection) -> None:
+    for connection in connections:
+        connection.close()
 
 
 def _check(path: Path, connection: sqlite3.Connection, kind: Kind) -> None:

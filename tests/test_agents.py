@@ -14,49 +14,21 @@ from hypothesis import strategies as st
 
 from quark_bench.agent import Call, Reply, stable_hash
 from quark_bench.agents.context import build_context, messages
+from quark_bench.agents.grounding import grounding, unsupported_words
 from quark_bench.agents.latency import AGENTS, CV, PROFILES, draw_s, medians_s
 from quark_bench.agents.memory import Memory, open_memory
 from quark_bench.agents.nlu import train_classifier
 from quark_bench.agents.planning import steps_of
 from quark_bench.agents.quark import quark
 from quark_bench.agents.retrieval import Passage, index_passages, read_knowledge
-from quark_bench.agents.self_improvement import grounding, unsupported_words
-from quark_bench.conversations import match_expression
 from quark_bench.dataset import Prompt
 from quark_bench.errors import DataError, UsageError
 from quark_bench.language import content_stems
 from quark_bench.models.offline import read
-from quark_bench.plan import trial_seed
 from quark_bench.scoring.f1 import judge_f1
 from quark_bench.sources.packed import packed_file
 
-
-def write(path, rows):
-    path.write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def ready(pipeline):
-    return {step.name: step.agent.setup() if step.agent.setup else None for step in pipeline.steps}
-
-
-def call_of(pipeline, name, prompt_id, made_ready, seed=0):
-    trial = trial_seed(seed, prompt_id, 0)
-    return Call(name, prompt_id, 0, 1, trial, None, made_ready, "run", pipeline.model, blocking=False)
-
-
-async def results(pipeline, made_ready, prompt, seed=0):
-    values, calls = {}, {}
-    for step in pipeline.steps:
-        calls[step.name] = call_of(pipeline, step.name, prompt.id, made_ready[step.name], seed)
-        given_ = {needed.parameter: values[needed.parameter] for needed in step.agent.inputs}
-        given_ |= {"prompt": prompt} if step.agent.takes_prompt else {}
-        values[step.name] = await step.agent(call=calls[step.name], **given_)
-    return values, calls
-
-
-def run(pipeline, made_ready, text, seed=0):
-    return asyncio.run(results(pipeline, made_ready, Prompt("p-1", text), seed))[0]
+from .assistant import call_of, ready, results, run, write
 
 
 @pytest.fixture(scope="module")
@@ -224,13 +196,6 @@ def test_no_prompt_holds_an_operator_of_the_search(memory_store, text):
 )
 def test_operators_of_the_search_are_words_like_any_other(memory_store, parts):
     assert len(memory_store.search(" ".join(parts))) <= 3
-
-
-@given(st.text())
-def test_an_expression_is_quoted_words_and_nothing_else(text):
-    for part in match_expression(text).split(" OR ") if match_expression(text) else []:
-        assert part[0] == part[-1] == '"'
-        assert '"' not in part[1:-1]
 
 
 def test_a_prompt_of_very_many_words_can_be_searched(memory_store):

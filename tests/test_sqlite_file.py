@@ -143,9 +143,8 @@ def test_a_file_that_was_closed_says_so(file):
         notes(file)
 
 
-def test_a_file_that_another_holds_for_too_long_is_an_error_of_execution(file, monkeypatch):
-    monkeypatch.setattr("quark_bench.sqlite_file.PATIENCE_S", 0.05)
-    impatient = SqliteFile(file.path, NOTES)
+def test_a_file_that_another_holds_for_too_long_is_an_error_of_execution(file):
+    impatient = SqliteFile(file.path, NOTES, patience_s=0.05)
     with (
         closing(impatient),
         file.writing(),
@@ -153,3 +152,10 @@ def test_a_file_that_another_holds_for_too_long_is_an_error_of_execution(file, m
         impatient.writing(),
     ):
         pass
+
+
+def test_who_reads_waits_for_no_writer(file):
+    with closing(SqliteFile(file.path, NOTES)) as other, file.writing() as connection:
+        connection.execute(ADD, ("not yet",))
+        assert notes(file) == notes(other) == []
+    assert notes(file) == ["not yet"]
