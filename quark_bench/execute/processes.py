@@ -104,8 +104,9 @@ class _Seat:
     def _there(self) -> _Child | None:
         """The process that was started last, which may have ended."""
         starting = self._starting
-        started = starting is not None and starting.done() and not starting.cancelled() and not starting.exception()
-        return starting.result() if starting is not None and started else None
+        if starting is None or not starting.done() or starting.cancelled() or starting.exception():
+            return None
+        return starting.result()
 
     def _leave(self) -> None:
         found = self._there()
@@ -182,7 +183,7 @@ class _Child:
             return await self._reader.readexactly(length)
         except (OSError, asyncio.IncompleteReadError):
             self.kill()
-            raise LostCallError(f"the process that made the call {_told(await self._end)}") from None
+            raise LostCallError(f"the process that made the call {_told(await asyncio.shield(self._end))}") from None
         except BaseException:
             self.kill()
             raise
@@ -201,7 +202,7 @@ class _Child:
         """Wait until it has ended, which it is made to if it takes too long."""
         await asyncio.wait({self._end}, timeout=child.LONGEST_END_S)
         self.kill()
-        await self._end
+        await asyncio.shield(self._end)
 
     async def _watch(self) -> int:
         """Its exit code, once it has ended, and with it whatever its agents had started."""
