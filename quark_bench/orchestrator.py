@@ -32,7 +32,7 @@ from quark_bench.execute.strategy import Choice, choose_strategy
 from quark_bench.execute.threads import Threads
 from quark_bench.execute.trial import run_trial
 from quark_bench.live_agents import LiveAgent, LiveAgents, result_of
-from quark_bench.live_load import Consumption, load_of, performance_stats
+from quark_bench.live_load import Resident, load_of, performance_stats
 from quark_bench.live_places import moved_pipeline, place_of
 from quark_bench.live_stats import Handled, LiveStatistics
 from quark_bench.live_trial import LOG, Answer, LiveTrial, Watch
@@ -89,8 +89,7 @@ class AsyncOrchestrator:
         self._place = place_of(executor, shipment, max_workers)
         self._moved = moved_pipeline(self.pipeline, self._place)
         self.router = read_routes(routes) if isinstance(routes, str | Path) else routes or self.pipeline.router
-        if self.router is not None:
-            self.router.check(self.pipeline)
+        self._routing = None if self.router is None else self.router.on(self.pipeline)
         self.thread_pool = Threads()
         self.agents = LiveAgents(self.pipeline, self.make_ready)
         self._strategy = None if strategy == "auto" else Choice(Strategy(strategy), "as it was asked for")
@@ -98,7 +97,7 @@ class AsyncOrchestrator:
         self._statistics = LiveStatistics(
             tuple(step.name for step in self.pipeline.steps), self.pipeline.needs, self.pipeline.answer_index
         )
-        self._consumption = Consumption()
+        self._resident = Resident()
         self._memory = None if memory is None else Conversations(memory)
         self._cache = None if cache is None else SqliteCache(cache)
         caching = None if self._cache is None else Caching(self._cache, agent_hashes(self.pipeline))
@@ -149,7 +148,7 @@ class AsyncOrchestrator:
 
     def _ask(self, wired: Wired, prompt: str | Prompt, conversation: str | None, watch: Watch | None) -> LiveTrial:
         live = LiveTrial(self._case(prompt, conversation), self.pipeline, self.explain_strategy(), conversation, watch)
-        live.steering = self._steering(live, router=self.router)
+        live.steering = self._steering(live, routing=self._routing)
         live.trial = self._begin(wired, live)
         live.answer = asyncio.create_task(self._answer(live))
         if self._bench.caching is not None:
@@ -166,7 +165,7 @@ class AsyncOrchestrator:
 
     def _steering(self, live: LiveTrial, **what: Any) -> Steering:
         claim = Claim(live.conversation or "", self._asked)
-        return Steering(self.pipeline, self._workers, claim, live, **what)
+        return Steering(self._workers, claim, live, **what)
 
     def _begin(self, wired: Wired, live: LiveTrial) -> asyncio.Task[Handled]:
         trial = asyncio.create_task(self._carry_out(wired, live))
@@ -178,7 +177,7 @@ class AsyncOrchestrator:
         """Run the trial once there is a place for it."""
         handled = None
         await self._places.enter(live.steering.claim)
-        self._statistics.admitted(clock())
+        self._statistics.admitted(clock(), time.process_time())
         try:
             found = await run_trial(wired, live.case, live.choice.strategy, self._bench, live.steering)
             handled = live.handled(*found)
@@ -193,7 +192,7 @@ class AsyncOrchestrator:
             return handled
         finally:
             self._places.leave()
-            self._statistics.left(clock(), handled)
+            self._statistics.left(clock(), time.process_time(), handled)
             self._warn()
 
     async def _answer(self, live: LiveTrial) -> Answer:
@@ -259,8 +258,8 @@ class AsyncOrchestrator:
         wired = await self._start()
         named = {name: self.pipeline.position(name) for name in names}
         known = dict(given or {})
-        if category is not None and self.router is not None:
-            known.setdefault(self.router.finder(self.pipeline), {CATEGORY: category})
+        if category is not None and self._routing is not None:
+            known.setdefault(self._routing.finder, {CATEGORY: category})
         known = {position: value for position, value in known.items() if position not in named.values()}
         others = frozenset(range(len(self.pipeline.steps))) - set(named.values())
         live = LiveTrial(self._case(prompt, None), self.pipeline, Choice(strategy, "as it was asked for"))
@@ -302,7 +301,7 @@ class AsyncOrchestrator:
         return self._statistics.execution_stats()
 
     def _load(self, now_s: float) -> Load:
-        return load_of(self._statistics, self.pipeline, self.max_workers, self._consumption, now_s)
+        return load_of(self._statistics, self.pipeline, self.max_workers, self._resident, now_s)
 
     def _warn(self) -> None:
         now_s = clock()
