@@ -18,6 +18,8 @@ from quark_bench.pipeline import Pipeline, Step
 from quark_bench.plan import Strategy
 from quark_bench.record import Record, RecordStatus, Span, SpanStatus
 
+CONVERSATION = "conversation"
+"""Key of a prompt's metadata that names its conversation."""
 LOG = logging.getLogger("quark_bench.live")
 LOG.addHandler(logging.NullHandler())  # quiet until somebody asks for it
 
@@ -87,12 +89,12 @@ class LiveTrial:
         case: Case,
         pipeline: Pipeline,
         choice: Choice,
-        conversation: str | None = None,
         watch: Watch | None = None,
     ) -> None:
         self.case = case
         self.choice = choice
-        self.conversation = conversation
+        named = case.prompt.metadata.get(CONVERSATION)
+        self.conversation = named if isinstance(named, str) else None
         self.asked_s = clock()
         self.answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.outcomes: dict[int, Outcome] = {}

@@ -10,7 +10,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -35,7 +35,7 @@ from quark_bench.live_agents import LiveAgent, LiveAgents, result_of
 from quark_bench.live_load import Resident, load_of, performance_stats
 from quark_bench.live_places import moved_pipeline, place_of
 from quark_bench.live_stats import Handled, LiveStatistics
-from quark_bench.live_trial import LOG, Answer, LiveTrial, Watch
+from quark_bench.live_trial import CONVERSATION, LOG, Answer, LiveTrial, Watch
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Strategy
 from quark_bench.resolve import resolve
@@ -48,8 +48,6 @@ PROMPTS_A_WORKER = 8
 FEWEST_PROMPTS = 64
 """Prompts under way at most: eight for each worker, which is more than keeps it busy, and 64 at least. Further ones
 wait before anything is made for them."""
-CONVERSATION = "conversation"
-"""Key of a prompt's metadata that names its conversation."""
 WARN_EVERY_S = 5.0
 LIVE = "live"
 """Stands where a batch has its arm, in keys and in the history of breakers."""
@@ -105,8 +103,8 @@ class AsyncOrchestrator:
         self._places = Slots(max(FEWEST_PROMPTS, PROMPTS_A_WORKER * max_workers))
         self._bench = Bench(f"{socket.gethostname()}:{os.getpid()}", self.thread_pool, Deadlines(), caching=caching)
         self._asked = 0
-        self._trials: set[asyncio.Task[Handled]] = set()
-        self._equal: dict[tuple[str, str | None], LiveTrial] = {}
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._equal: dict[str, LiveTrial] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wired: Wired | None = None
         self._wiring = threading.Lock()
@@ -126,18 +124,21 @@ class AsyncOrchestrator:
         """
         wired = await self._start()
         asked_s = clock()
-        text = prompt if isinstance(prompt, str) else prompt.text
-        live = self._equal.get((text, conversation))
+        case = self._case(prompt, conversation)
+        content = case.prompt.content()
+        live = self._equal.get(content)
         shared = live is not None
         if live is None:
-            live = self._ask(wired, prompt, conversation, watch)
+            live = self._ask(wired, case, watch)
+            if self._bench.caching is not None:
+                self._equal[content] = live
         live.waiting += 1
         try:
             answer = await asyncio.shield(live.answer)
         finally:
             live.waiting -= 1
             if live.waiting == 0:
-                self._equal.pop((text, conversation), None)
+                self._equal.pop(content, None)
                 if not live.answer.done():
                     live.answer.cancel()
                     live.trial.cancel()
@@ -146,13 +147,11 @@ class AsyncOrchestrator:
         self._statistics.shared += 1
         return dataclasses.replace(answer, shared=True, latency_s=clock() - asked_s)
 
-    def _ask(self, wired: Wired, prompt: str | Prompt, conversation: str | None, watch: Watch | None) -> LiveTrial:
-        live = LiveTrial(self._case(prompt, conversation), self.pipeline, self.explain_strategy(), conversation, watch)
+    def _ask(self, wired: Wired, case: Case, watch: Watch | None) -> LiveTrial:
+        live = LiveTrial(case, self.pipeline, self.explain_strategy(), watch)
         live.steering = self._steering(live, routing=self._routing)
-        live.trial = self._begin(wired, live)
-        live.answer = asyncio.create_task(self._answer(live))
-        if self._bench.caching is not None:
-            self._equal[live.case.prompt.text, conversation] = live
+        live.trial = self._begin(self._carry_out(wired, live))
+        live.answer = self._begin(self._answer(live))
         return live
 
     def _case(self, prompt: str | Prompt, conversation: str | None) -> Case:
@@ -167,11 +166,12 @@ class AsyncOrchestrator:
         claim = Claim(live.conversation or "", self._asked)
         return Steering(self._workers, claim, live, **what)
 
-    def _begin(self, wired: Wired, live: LiveTrial) -> asyncio.Task[Handled]:
-        trial = asyncio.create_task(self._carry_out(wired, live))
-        self._trials.add(trial)
-        trial.add_done_callback(self._trials.discard)
-        return trial
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task that `shutdown` waits for."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
 
     async def _carry_out(self, wired: Wired, live: LiveTrial) -> Handled:
         """Run the trial once there is a place for it."""
@@ -264,7 +264,7 @@ class AsyncOrchestrator:
         others = frozenset(range(len(self.pipeline.steps))) - set(named.values())
         live = LiveTrial(self._case(prompt, None), self.pipeline, Choice(strategy, "as it was asked for"))
         live.steering = self._steering(live, unneeded=others, given=known)
-        await self._begin(wired, live)
+        await self._begin(self._carry_out(wired, live))
         return {name: result_of(name, live.outcomes[position]) for name, position in named.items()}
 
     _execute_pipeline_parallel = execute_parallel
@@ -314,20 +314,24 @@ class AsyncOrchestrator:
 
     async def _start(self) -> Wired:
         """The pipeline, its agents set up. Raises UsageError once it was shut down, and on another event loop."""
-        if self._closed:
-            raise UsageError("this orchestrator was shut down; make another one")
+        self._check_open()
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             if self._loop is not None:
                 raise UsageError("an orchestrator belongs to the event loop that first used it; make another one here")
             self._loop = loop
-        if self._wired is None:
+        if self._wired is None or not self._open:
             async with self._opening:
+                self._check_open()
                 if not self._open:
                     await self._place.open()
                     self._open = True
-            return await asyncio.to_thread(self.make_ready)
+                return await asyncio.to_thread(self.make_ready)
         return self._wired
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("this orchestrator was shut down; make another one")
 
     def make_ready(self) -> Wired:
         """Set the agents up now rather than when the first prompt comes. Raises ExecutionError, naming the agent."""
@@ -341,7 +345,10 @@ class AsyncOrchestrator:
     async def shutdown(self) -> None:
         """Take no more prompts, and let those that are under way end."""
         self._closed = True
-        await asyncio.gather(*self._trials, return_exceptions=True)
+        async with self._opening:
+            pass  # whoever was let in while agents were set up has begun now
+        while self._under_way:
+            await asyncio.wait(self._under_way)
         await self._place.close()
         for file in (self._memory, self._cache):
             if file is not None:
