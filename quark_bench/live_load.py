@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,27 +14,21 @@ from quark_bench.walls import Load, find_wall, targets, warnings
 
 
 @dataclass(frozen=True, slots=True)
-class Consumption:
-    """What this process uses: CPU seconds since the orchestrator was made, resident memory now."""
+class Resident:
+    """How much memory this process holds."""
 
-    since_s: float = field(default_factory=time.process_time)
     _process: psutil.Process = field(default_factory=psutil.Process)
-    _memory_bytes: int = field(default_factory=lambda: int(psutil.virtual_memory().total))
-
-    def cpu_s(self) -> float:
-        return time.process_time() - self.since_s
+    _machine_bytes: int = field(default_factory=lambda: int(psutil.virtual_memory().total))
 
     def memory_bytes(self) -> int:
         return int(self._process.memory_info().rss)
 
     def memory_share(self) -> float:
         """Of the machine's memory."""
-        return self.memory_bytes() / self._memory_bytes
+        return self.memory_bytes() / self._machine_bytes
 
 
-def load_of(
-    statistics: LiveStatistics, pipeline: Pipeline, max_workers: int, consumption: Consumption, now_s: float
-) -> Load:
+def load_of(statistics: LiveStatistics, pipeline: Pipeline, max_workers: int, resident: Resident, now_s: float) -> Load:
     """What the orchestrator does, as `walls` weighs it."""
     busy_s, agents = statistics.busy_s(now_s), statistics.agents
     calls = sum(agent.calls for agent in agents.values())
@@ -51,11 +44,11 @@ def load_of(
         queue_s=statistics.mean(statistics.queue_s),
         latency_s=sum(latencies_s) / len(latencies_s) if latencies_s else 0.0,
         lifetime_s=statistics.mean(statistics.lifetime_s),
-        cpu_share=consumption.cpu_s() / busy_s if busy_s > 0 else 0.0,
+        cpu_share=statistics.busy_cpu_s(time.process_time()) / busy_s if busy_s > 0 else 0.0,
         refused_share=sum(agent.refused for agent in agents.values()) / calls if calls else 0.0,
         failed_share=statistics.mean(statistics.statuses["failed"]),
-        memory_share=consumption.memory_share(),
-        memory_bytes=consumption.memory_bytes(),
+        memory_share=resident.memory_share(),
+        memory_bytes=resident.memory_bytes(),
         concurrent_agents=statistics.within.peak,
         parallel_rate=statistics.within.shared_share,
         ideal_parallel_rate=statistics.ideal.shared_share,
@@ -73,15 +66,10 @@ def performance_stats(statistics: LiveStatistics, load: Load, now_s: float) -> d
         "performance_metrics": statistics.performance_metrics(now_s),
         "execution_stats": statistics.execution_stats(),
         "agents": {name: agent.as_data() for name, agent in statistics.agents.items()},
-        "routes": {category: _route(counts) for category, counts in statistics.routes.items()},
+        "routes": {category: route.as_data() for category, route in statistics.routes.items()},
         "wall": None if wall is None else wall.as_data(),
         "targets": [target.as_data() for target in targets(load)],
         "warnings": list(warnings(load)),
         "cpu_share": load.cpu_share,
         "memory_bytes": load.memory_bytes,
     }
-
-
-def _route(counts: Mapping[str, int]) -> dict[str, Any]:
-    """How many prompts of a category came, and how many calls of each agent they led to."""
-    return {"prompts": counts["prompts"], "agents": {n: count for n, count in counts.items() if n != "prompts"}}

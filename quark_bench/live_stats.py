@@ -20,19 +20,20 @@ PERCENTS = (50, 95, 99)
 SMOOTHING = 0.1
 """Weight of the newest call in an agent's mean: the last ten or twenty calls decide, as load and models change."""
 UNROUTED = "(whole pipeline)"
-"""Stands for the category of prompts that were not routed."""
+"""Stands for all categories without a route: there may be any number of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """A prompt that was handled live. `answered_s` is from when it was asked until its answer was there; `unneeded`
-    names the agents that had begun before the category made them needless."""
+    """A prompt that was handled live. `answered_s` is from when it was asked until its answer was there; `route` the
+    category, where it has one; `unneeded` names the agents that this leaves out, of which some may have begun before
+    it was known."""
 
     record: Record
     spans: Sequence[Span]
     parallel: bool
     answered_s: float
-    category: str | None = None
+    route: str | None = None
     unneeded: frozenset[str] = frozenset()
 
 
@@ -85,10 +86,23 @@ class AgentStats:
 
 
 @dataclass(slots=True)
+class RouteStats:
+    """Prompts that took one route, and how many calls of each agent they needed."""
+
+    prompts: int = 0
+    calls: Counter[str] = field(default_factory=Counter)
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data for a person or a program."""
+        return {"prompts": self.prompts, "agents": dict(self.calls)}
+
+
+@dataclass(slots=True)
 class LiveStatistics:
     """Counts and sums over all prompts, and the latest latencies. `needs` and `agents` are the pipeline's.
 
-    A prompt is under way from its admission until its last agent has ended; `busy_s` is the time during which any was.
+    A prompt is under way from its admission until its last agent has ended; `busy_s` is the time during which any was,
+    `busy_cpu_s` the CPU time that this process used then.
     """
 
     names: tuple[str, ...]
@@ -96,7 +110,7 @@ class LiveStatistics:
     answer_index: int
     agents: dict[str, AgentStats] = field(init=False)
     statuses: Counter[str] = field(default_factory=Counter)
-    routes: dict[str, Counter[str]] = field(default_factory=dict)
+    routes: dict[str, RouteStats] = field(default_factory=dict)
     shared: int = 0
     """Prompts that were answered by the execution of an equal one."""
     parallel: int = 0
@@ -112,25 +126,28 @@ class LiveStatistics:
     queue_s: float = 0.0
     lifetime_s: float = 0.0
     _busy_s: float = 0.0
+    _busy_cpu_s: float = 0.0
     _since_s: float = 0.0
+    _since_cpu_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.agents = {name: AgentStats() for name in self.names}
 
     # -- as it happens
 
-    def admitted(self, now_s: float) -> None:
-        """A prompt has begun."""
+    def admitted(self, now_s: float, cpu_s: float) -> None:
+        """A prompt has begun, at this time and when this process had used so much CPU time."""
         if self.in_flight == 0:
-            self._since_s = now_s
+            self._since_s, self._since_cpu_s = now_s, cpu_s
         self.in_flight += 1
         self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
 
-    def left(self, now_s: float, handled: Handled | None) -> None:
+    def left(self, now_s: float, cpu_s: float, handled: Handled | None) -> None:
         """A prompt is under way no longer: it has ended, or was cancelled (None)."""
         self.in_flight -= 1
         if self.in_flight == 0:
             self._busy_s += now_s - self._since_s
+            self._busy_cpu_s += cpu_s - self._since_cpu_s
         if handled is not None:
             self._add(handled)
 
@@ -143,16 +160,19 @@ class LiveStatistics:
         self.lifetime_s += record.latency_s
         self.work_s += record.work_s
         self.critical_path_s += record.critical_path_s
-        route = self.routes.setdefault(handled.category or UNROUTED, Counter())
-        route["prompts"] += 1
+        route = self.routes.setdefault(handled.route or UNROUTED, RouteStats())
+        route.prompts += 1
         for span in handled.spans:
             self.queue_s += span.queue_s
             self.agents[span.agent].add(span, span.agent in handled.unneeded)
-            route[span.agent] += span.status != SpanStatus.SKIPPED and span.agent not in handled.unneeded
-        self._add_times(handled.spans)
+            route.calls[span.agent] += span.status != SpanStatus.SKIPPED and span.agent not in handled.unneeded
+        self._add_times(handled.spans, handled.unneeded)
 
-    def _add_times(self, spans: Sequence[Span]) -> None:
-        """How many calls were under way at once, and how many would have been with nothing in their way."""
+    def _add_times(self, spans: Sequence[Span], unneeded: frozenset[str]) -> None:
+        """How many calls were under way at once, and how many would have been with nothing in their way.
+
+        Nobody waited for what was not needed.
+        """
         start_s = np.array([span.start_s for span in spans])
         end_s = np.array([span.end_s for span in spans])
         self.within += under_way(np.zeros(len(spans), np.int64), start_s, end_s)
@@ -160,7 +180,8 @@ class LiveStatistics:
         for span in spans:
             durations_s[span.agent] += span.end_s - span.start_s
         took_s = [durations_s[name] for name in self.names]
-        ends_s = np.array(earliest_ends(took_s, self.needs))
+        needs = [[need for need in each if self.names[need] not in unneeded] for each in self.needs]
+        ends_s = np.array(earliest_ends(took_s, needs))
         self.ideal += under_way(np.zeros(len(took_s), np.int64), ends_s - np.array(took_s), ends_s)
         self.answer_path_s += float(ends_s[self.answer_index])
 
@@ -169,6 +190,10 @@ class LiveStatistics:
     def busy_s(self, now_s: float) -> float:
         """Seconds during which at least one prompt was under way."""
         return self._busy_s + (now_s - self._since_s if self.in_flight else 0.0)
+
+    def busy_cpu_s(self, cpu_s: float) -> float:
+        """CPU seconds that this process used during that time."""
+        return self._busy_cpu_s + (cpu_s - self._since_cpu_s if self.in_flight else 0.0)
 
     @property
     def completed(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from quark_bench.errors import describe
 from quark_bench.execute.outcome import Outcome
 from quark_bench.execute.steering import Steering
 from quark_bench.execute.step import Case, clock
@@ -17,6 +18,8 @@ from quark_bench.pipeline import Pipeline, Step
 from quark_bench.plan import Strategy
 from quark_bench.record import Record, RecordStatus, Span, SpanStatus
 
+CONVERSATION = "conversation"
+"""Key of a prompt's metadata that names its conversation."""
 LOG = logging.getLogger("quark_bench.live")
 LOG.addHandler(logging.NullHandler())  # quiet until somebody asks for it
 
@@ -86,12 +89,12 @@ class LiveTrial:
         case: Case,
         pipeline: Pipeline,
         choice: Choice,
-        conversation: str | None = None,
         watch: Watch | None = None,
     ) -> None:
         self.case = case
         self.choice = choice
-        self.conversation = conversation
+        named = case.prompt.metadata.get(CONVERSATION)
+        self.conversation = named if isinstance(named, str) else None
         self.asked_s = clock()
         self.answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.outcomes: dict[int, Outcome] = {}
@@ -118,7 +121,11 @@ class LiveTrial:
         level = logging.WARNING if progress.status == SpanStatus.FAILED else logging.INFO
         self.log(level, f"agent {progress.agent} {progress.status or 'began'}", **about)
         if self._watch is not None:
-            self._watch(progress)
+            try:
+                self._watch(progress)
+            except Exception as error:  # noqa: BLE001 - a display that breaks must not cost the prompt its answer
+                self._watch = None
+                self.log(logging.WARNING, f"a watch failed and is told no more: {describe(error)}", error=str(error))
 
     def log(self, level: int, text: str, **about: Any) -> None:
         """A line of the log that names prompt and trial."""
@@ -130,18 +137,19 @@ class LiveTrial:
 
     def handled(self, record: Record, spans: list[Span]) -> Handled:
         """The whole trial, once it has ended."""
-        unneeded = (self._pipeline.steps[index].name for index in self.steering.unneeded & self.steering.begun)
+        unneeded = (self._pipeline.steps[index].name for index in self.steering.unneeded)
         record = record._replace(due_s=self.asked_s)
         answered_s = clock() - self.asked_s if self._answer_s is None else self._answer_s
         parallel = self.choice.strategy is Strategy.PARALLEL
-        return Handled(record, spans, parallel, answered_s, self.steering.category, frozenset(unneeded))
+        return Handled(record, spans, parallel, answered_s, self.steering.route, frozenset(unneeded))
 
     async def answer_it(self) -> Answer:
         """The answer, as soon as it is there; why there is none, once the trial has ended without."""
         either: list[asyncio.Future[Any]] = [self.trial, self.answered]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self.answered.done():
-            degraded = any(outcome.error is not None for outcome in self.outcomes.values())
+            needed = (outcome for index, outcome in self.outcomes.items() if index not in self.steering.unneeded)
+            degraded = any(outcome.error is not None or outcome.fault is not None for outcome in needed)
             status = RecordStatus.DEGRADED if degraded else RecordStatus.OK
             return self._as_answer(self.answered.result().answer, status)
         record = (await self.trial).record

@@ -10,7 +10,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -32,10 +32,10 @@ from quark_bench.execute.strategy import Choice, choose_strategy
 from quark_bench.execute.threads import Threads
 from quark_bench.execute.trial import run_trial
 from quark_bench.live_agents import LiveAgent, LiveAgents, result_of
-from quark_bench.live_load import Consumption, load_of, performance_stats
+from quark_bench.live_load import Resident, load_of, performance_stats
 from quark_bench.live_places import moved_pipeline, place_of
 from quark_bench.live_stats import Handled, LiveStatistics
-from quark_bench.live_trial import LOG, Answer, LiveTrial, Watch
+from quark_bench.live_trial import CONVERSATION, LOG, Answer, LiveTrial, Watch
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Strategy
 from quark_bench.resolve import resolve
@@ -48,8 +48,6 @@ PROMPTS_A_WORKER = 8
 FEWEST_PROMPTS = 64
 """Prompts under way at most: eight for each worker, which is more than keeps it busy, and 64 at least. Further ones
 wait before anything is made for them."""
-CONVERSATION = "conversation"
-"""Key of a prompt's metadata that names its conversation."""
 WARN_EVERY_S = 5.0
 LIVE = "live"
 """Stands where a batch has its arm, in keys and in the history of breakers."""
@@ -89,8 +87,7 @@ class AsyncOrchestrator:
         self._place = place_of(executor, shipment, max_workers)
         self._moved = moved_pipeline(self.pipeline, self._place)
         self.router = read_routes(routes) if isinstance(routes, str | Path) else routes or self.pipeline.router
-        if self.router is not None:
-            self.router.check(self.pipeline)
+        self._routing = None if self.router is None else self.router.on(self.pipeline)
         self.thread_pool = Threads()
         self.agents = LiveAgents(self.pipeline, self.make_ready)
         self._strategy = None if strategy == "auto" else Choice(Strategy(strategy), "as it was asked for")
@@ -98,7 +95,7 @@ class AsyncOrchestrator:
         self._statistics = LiveStatistics(
             tuple(step.name for step in self.pipeline.steps), self.pipeline.needs, self.pipeline.answer_index
         )
-        self._consumption = Consumption()
+        self._resident = Resident()
         self._memory = None if memory is None else Conversations(memory)
         self._cache = None if cache is None else SqliteCache(cache)
         caching = None if self._cache is None else Caching(self._cache, agent_hashes(self.pipeline))
@@ -106,8 +103,8 @@ class AsyncOrchestrator:
         self._places = Slots(max(FEWEST_PROMPTS, PROMPTS_A_WORKER * max_workers))
         self._bench = Bench(f"{socket.gethostname()}:{os.getpid()}", self.thread_pool, Deadlines(), caching=caching)
         self._asked = 0
-        self._trials: set[asyncio.Task[Handled]] = set()
-        self._equal: dict[tuple[str, str | None], LiveTrial] = {}
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._equal: dict[str, LiveTrial] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wired: Wired | None = None
         self._wiring = threading.Lock()
@@ -127,18 +124,21 @@ class AsyncOrchestrator:
         """
         wired = await self._start()
         asked_s = clock()
-        text = prompt if isinstance(prompt, str) else prompt.text
-        live = self._equal.get((text, conversation))
+        case = self._case(prompt, conversation)
+        content = case.prompt.content()
+        live = self._equal.get(content)
         shared = live is not None
         if live is None:
-            live = self._ask(wired, prompt, conversation, watch)
+            live = self._ask(wired, case, watch)
+            if self._bench.caching is not None:
+                self._equal[content] = live
         live.waiting += 1
         try:
             answer = await asyncio.shield(live.answer)
         finally:
             live.waiting -= 1
             if live.waiting == 0:
-                self._equal.pop((text, conversation), None)
+                self._equal.pop(content, None)
                 if not live.answer.done():
                     live.answer.cancel()
                     live.trial.cancel()
@@ -147,13 +147,11 @@ class AsyncOrchestrator:
         self._statistics.shared += 1
         return dataclasses.replace(answer, shared=True, latency_s=clock() - asked_s)
 
-    def _ask(self, wired: Wired, prompt: str | Prompt, conversation: str | None, watch: Watch | None) -> LiveTrial:
-        live = LiveTrial(self._case(prompt, conversation), self.pipeline, self.explain_strategy(), conversation, watch)
-        live.steering = self._steering(live, router=self.router)
-        live.trial = self._begin(wired, live)
-        live.answer = asyncio.create_task(self._answer(live))
-        if self._bench.caching is not None:
-            self._equal[live.case.prompt.text, conversation] = live
+    def _ask(self, wired: Wired, case: Case, watch: Watch | None) -> LiveTrial:
+        live = LiveTrial(case, self.pipeline, self.explain_strategy(), watch)
+        live.steering = self._steering(live, routing=self._routing)
+        live.trial = self._begin(self._carry_out(wired, live))
+        live.answer = self._begin(self._answer(live))
         return live
 
     def _case(self, prompt: str | Prompt, conversation: str | None) -> Case:
@@ -166,19 +164,20 @@ class AsyncOrchestrator:
 
     def _steering(self, live: LiveTrial, **what: Any) -> Steering:
         claim = Claim(live.conversation or "", self._asked)
-        return Steering(self.pipeline, self._workers, claim, live, **what)
+        return Steering(self._workers, claim, live, **what)
 
-    def _begin(self, wired: Wired, live: LiveTrial) -> asyncio.Task[Handled]:
-        trial = asyncio.create_task(self._carry_out(wired, live))
-        self._trials.add(trial)
-        trial.add_done_callback(self._trials.discard)
-        return trial
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task that `shutdown` waits for."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
 
     async def _carry_out(self, wired: Wired, live: LiveTrial) -> Handled:
         """Run the trial once there is a place for it."""
         handled = None
         await self._places.enter(live.steering.claim)
-        self._statistics.admitted(clock())
+        self._statistics.admitted(clock(), time.process_time())
         try:
             found = await run_trial(wired, live.case, live.choice.strategy, self._bench, live.steering)
             handled = live.handled(*found)
@@ -193,7 +192,7 @@ class AsyncOrchestrator:
             return handled
         finally:
             self._places.leave()
-            self._statistics.left(clock(), handled)
+            self._statistics.left(clock(), time.process_time(), handled)
             self._warn()
 
     async def _answer(self, live: LiveTrial) -> Answer:
@@ -259,13 +258,13 @@ class AsyncOrchestrator:
         wired = await self._start()
         named = {name: self.pipeline.position(name) for name in names}
         known = dict(given or {})
-        if category is not None and self.router is not None:
-            known.setdefault(self.router.finder(self.pipeline), {CATEGORY: category})
+        if category is not None and self._routing is not None:
+            known.setdefault(self._routing.finder, {CATEGORY: category})
         known = {position: value for position, value in known.items() if position not in named.values()}
         others = frozenset(range(len(self.pipeline.steps))) - set(named.values())
         live = LiveTrial(self._case(prompt, None), self.pipeline, Choice(strategy, "as it was asked for"))
         live.steering = self._steering(live, unneeded=others, given=known)
-        await self._begin(wired, live)
+        await self._begin(self._carry_out(wired, live))
         return {name: result_of(name, live.outcomes[position]) for name, position in named.items()}
 
     _execute_pipeline_parallel = execute_parallel
@@ -302,7 +301,7 @@ class AsyncOrchestrator:
         return self._statistics.execution_stats()
 
     def _load(self, now_s: float) -> Load:
-        return load_of(self._statistics, self.pipeline, self.max_workers, self._consumption, now_s)
+        return load_of(self._statistics, self.pipeline, self.max_workers, self._resident, now_s)
 
     def _warn(self) -> None:
         now_s = clock()
@@ -315,20 +314,24 @@ class AsyncOrchestrator:
 
     async def _start(self) -> Wired:
         """The pipeline, its agents set up. Raises UsageError once it was shut down, and on another event loop."""
-        if self._closed:
-            raise UsageError("this orchestrator was shut down; make another one")
+        self._check_open()
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             if self._loop is not None:
                 raise UsageError("an orchestrator belongs to the event loop that first used it; make another one here")
             self._loop = loop
-        if self._wired is None:
+        if self._wired is None or not self._open:
             async with self._opening:
+                self._check_open()
                 if not self._open:
                     await self._place.open()
                     self._open = True
-            return await asyncio.to_thread(self.make_ready)
+                return await asyncio.to_thread(self.make_ready)
         return self._wired
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("this orchestrator was shut down; make another one")
 
     def make_ready(self) -> Wired:
         """Set the agents up now rather than when the first prompt comes. Raises ExecutionError, naming the agent."""
@@ -342,7 +345,10 @@ class AsyncOrchestrator:
     async def shutdown(self) -> None:
         """Take no more prompts, and let those that are under way end."""
         self._closed = True
-        await asyncio.gather(*self._trials, return_exceptions=True)
+        async with self._opening:
+            pass  # whoever was let in while agents were set up has begun now
+        while self._under_way:
+            await asyncio.wait(self._under_way)
         await self._place.close()
         for file in (self._memory, self._cache):
             if file is not None:

@@ -13,6 +13,7 @@ from quark_bench.agent import RESERVED, Agent, Model, agent, canonical
 from quark_bench.errors import PipelineError
 from quark_bench.policy import Breaker
 from quark_bench.routing import Router
+from quark_bench.schedule import most_at_once
 
 
 class Shipment(Protocol):
@@ -82,7 +83,7 @@ class Pipeline:
         self.breakers = _breakers(name, self.agents)
         self.router = router
         if router is not None:
-            router.check(self)
+            router.on(self)
 
     @property
     def agents(self) -> tuple[Agent, ...]:
@@ -124,9 +125,8 @@ class Pipeline:
 
     @property
     def width(self) -> int:
-        """Most agents at one depth: about how many calls of one prompt can be under way at once."""
-        depths = self.depths()
-        return max(depths.count(depth) for depth in depths)
+        """How many calls of one prompt can be under way at once."""
+        return most_at_once(self.needs)
 
     def depths(self) -> list[int]:
         """For each step, the number of agents on the longest chain before it."""

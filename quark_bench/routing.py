@@ -22,8 +22,8 @@ CATEGORY = "category"
 class Router:
     """Picks the agents for the category that agent `by` found.
 
-    `routes` names, for a category, the agents that it needs; what those cannot do without, `by` itself and the agent
-    that answers are always among them. A category without a route gets the whole pipeline.
+    `routes` names, for a category, the agents that it needs; what those cannot do without, the agent that answers, and
+    `by` with all that comes before it, are always among them. A category without a route gets the whole pipeline.
     """
 
     by: str = "nlu"
@@ -40,33 +40,44 @@ class Router:
         told = (f"{category} -> {', '.join(names)}" for category, names in self.routes.items())
         return f"by {self.by}: {'; '.join(told)}"
 
-    def finder(self, pipeline: Pipeline) -> int:
-        """Position of the agent that finds the category. Raises PipelineError where the pipeline has none."""
-        return pipeline.position(self.by, "router, by")
-
-    def check(self, pipeline: Pipeline) -> None:
-        """Raise PipelineError, naming the nearest, for an agent that the pipeline does not have."""
-        self.finder(pipeline)
+    def on(self, pipeline: Pipeline) -> Routing:
+        """The routes on that pipeline. Raises PipelineError, naming the nearest, for an agent that it does not have."""
+        finder = pipeline.position(self.by, "router, by")
+        before = _behind(pipeline, [finder])
+        kept = before | _behind(pipeline, [pipeline.answer_index], needed_only=True)
+        unneeded: dict[str, frozenset[int]] = {}
         for category, names in self.routes.items():
-            for name in names:
-                pipeline.position(name, f"router, routes.{category}")
-
-    def unneeded(self, pipeline: Pipeline, category: str | None) -> frozenset[int]:
-        """Positions of the agents that a category does not need; none for a category without a route."""
-        if category is None or category not in self.routes:
-            return frozenset()
-        named = [pipeline.position(name, "router") for name in self.routes[category]]
-        needed = with_needs(pipeline, [self.finder(pipeline), pipeline.answer_index, *named])
-        return frozenset(range(len(pipeline.steps))) - needed
-
-    def agents(self, pipeline: Pipeline, category: str | None) -> tuple[str, ...]:
-        """Names of the agents that run for a category, in the pipeline's order."""
-        unneeded = self.unneeded(pipeline, category)
-        return tuple(step.name for step in pipeline.steps if step.index not in unneeded)
+            named = [pipeline.position(name, f"router, routes.{category}") for name in names]
+            needed = kept | _behind(pipeline, named, needed_only=True)
+            unneeded[category] = frozenset(range(len(pipeline.steps))) - needed
+        left_out = frozenset[int]().union(*unneeded.values())
+        late: set[int] = set()
+        for step in pipeline.steps:
+            if step.index not in before and (left_out | late).intersection(step.needs):
+                late.add(step.index)
+        return Routing(finder, unneeded, frozenset(late))
 
 
-def with_needs(pipeline: Pipeline, positions: Iterable[int]) -> frozenset[int]:
-    """The agents at these positions and all that they cannot do without, however far back."""
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """A router's routes on one pipeline, whose agents are positions in it.
+
+    `by_category` holds, for each category with a route, the agents that it leaves out. Those in `late` begin when the
+    category is known: they, or agents before them, take what a route leaves out, and must not get it just because it
+    was there sooner.
+    """
+
+    finder: int
+    by_category: Mapping[str, frozenset[int]]
+    late: frozenset[int]
+
+    def unneeded(self, category: str | None) -> frozenset[int]:
+        """The agents that a category does not need; none for a category without a route."""
+        return frozenset() if category is None else self.by_category.get(category, frozenset())
+
+
+def _behind(pipeline: Pipeline, positions: Iterable[int], needed_only: bool = False) -> frozenset[int]:
+    """The agents at these positions and all whose results they take, or cannot do without, however far back."""
     found: set[int] = set()
     waiting = list(positions)
     while waiting:
@@ -75,7 +86,7 @@ def with_needs(pipeline: Pipeline, positions: Iterable[int]) -> frozenset[int]:
             found.add(position)
             step = pipeline.steps[position]
             inputs = zip(step.agent.inputs, step.needs, strict=True)
-            waiting.extend(need for wanted, need in inputs if not wanted.optional)
+            waiting.extend(need for wanted, need in inputs if not (needed_only and wanted.optional))
     return frozenset(found)
 
 

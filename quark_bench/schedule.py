@@ -42,6 +42,29 @@ def earliest_ends(durations_s: Sequence[float], needs: Sequence[Sequence[int]]) 
     return ends_s
 
 
+def most_at_once(needs: Sequence[Sequence[int]]) -> int:
+    """The most steps that can be under way together: none of them needs another, however far back.
+
+    As many as chains that hold every step, and chains are what is left when as many steps as can be have one that comes
+    right after them. Source: Dilworth 1950; found by matching, as Fulkerson 1956 has it.
+    """
+    before: list[set[int]] = []
+    for needed in needs:
+        before.append(set(needed).union(*(before[need] for need in needed)))
+    after: dict[int, int] = {}
+
+    def comes_after_one(step: int, tried: set[int]) -> bool:
+        for earlier in before[step]:
+            if earlier not in tried:
+                tried.add(earlier)
+                if earlier not in after or comes_after_one(after[earlier], tried):
+                    after[earlier] = step
+                    return True
+        return False
+
+    return len(needs) - sum(comes_after_one(step, set()) for step in range(len(needs)))
+
+
 def makespan(durations_s: Iterable[float], slots: int) -> float:
     """Seconds until the last of these jobs has ended, when each begins, in this order, the moment a slot is free.
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from quark_bench.dataset import Prompt
+from quark_bench.errors import UsageError
 from quark_bench.execute.event_loop import precise_event_loop
 from quark_bench.live_trial import Answer
 from quark_bench.orchestrator import AsyncOrchestrator
@@ -26,7 +27,13 @@ class Orchestrator:
         self._inner = AsyncOrchestrator(**{"strategy": "sequential", **options})
         self._turn = threading.Lock()
         self._loop = precise_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="quark-bench-orchestrator", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="quark-bench-orchestrator", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
 
     def handle(self, prompt: str | Prompt, *, conversation: str | None = None) -> Answer:
         """Answer a prompt: returns when all its agents have ended."""
@@ -43,12 +50,24 @@ class Orchestrator:
         return self._call(self._inner.get_performance_stats())
 
     def shutdown(self) -> None:
-        """Let go of everything."""
-        self._call(self._inner.shutdown())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """Let go of everything, once the prompt that is under way has ended."""
+        with self._turn:
+            if not self._loop.is_closed():
+                self._call(self._inner.shutdown())
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                self._thread.join()
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        """What comes of it. Whoever is interrupted while waiting leaves nothing behind that goes on."""
+        if self._loop.is_closed():
+            coroutine.close()
+            raise UsageError("this orchestrator was shut down; make another one")
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -54,10 +54,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Wall:
-    """What holds throughput back: `bound_per_s` is the most it allows, None where that is not known."""
+    """What holds throughput back: `bound_per_s` is the most it allows."""
 
     name: str
-    bound_per_s: float | None
+    bound_per_s: float
     advice: str
 
     def as_data(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def find_wall(load: Load) -> Wall | None:
     if load.cpu_share > 0:
         advice = "the event loop's core is busy; give agents that compute cpu=True, or use executor='dask'"
         walls.append(Wall("this process's CPU", load.throughput_per_s / load.cpu_share, advice))
-    return min(walls, key=lambda wall: wall.bound_per_s or 0.0)
+    return min(walls, key=lambda wall: wall.bound_per_s)
 
 
 def more_workers(load: Load) -> int:
@@ -122,11 +122,13 @@ def targets(load: Load) -> list[Target]:
     if load.critical_path_s <= 0:
         return []
     by_workers = load.max_workers / load.work_s
+    at_once = min(load.width, load.max_workers)
+    by_branches = 0.0 if load.max_workers == 1 else load.ideal_parallel_rate
     return [
         _at_least("throughput > 10 req/s", 10.0, load.throughput_per_s, by_workers, PER_SECOND.format),
         _at_most("latency, mean < 2 s", 2.0, load.latency_s, load.answer_path_s),
-        _at_least("3 agents at once", 3 - 0.5, load.concurrent_agents, load.width, COUNT.format),
-        _at_least("parallel rate > 60 %", 0.6, load.parallel_rate, load.ideal_parallel_rate, SHARE.format),
+        _at_least("3 agents at once", 3 - 0.5, load.concurrent_agents, at_once, COUNT.format),
+        _at_least("parallel rate > 60 %", 0.6, load.parallel_rate, by_branches, SHARE.format),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Callable
 from itertools import count
 from typing import Generic, NamedTuple, TypeVar
 
@@ -19,16 +20,14 @@ class Claim(NamedTuple):
 
 class FairQueue(Generic[T]):
     """Items that wait. Source: round robin over flows, Nagle 1987, so that a caller with a thousand prompts delays one
-    with a single prompt by one item; within a flow equal ranks keep their order."""
+    with a single prompt by one item; within a flow equal ranks keep their order. Items that are `over` before it is
+    their turn are thrown away and cost their flow no turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, over: Callable[[T], bool]) -> None:
+        self._over = over
         self._flows: dict[str, list[tuple[int, int, T]]] = {}
         self._order: deque[str] = deque()
         self._numbers = count()
-        self._length = 0
-
-    def __len__(self) -> int:
-        return self._length
 
     def push(self, claim: Claim, item: T) -> None:
         """Add an item at the end of its flow's items of that rank; a new flow is the last to have its turn."""
@@ -36,16 +35,24 @@ class FairQueue(Generic[T]):
             self._flows[claim.flow] = []
             self._order.append(claim.flow)
         heapq.heappush(self._flows[claim.flow], (claim.rank, next(self._numbers), item))
-        self._length += 1
 
-    def pop(self) -> T:
-        """Take the next item; its flow goes to the end of the line. Raises IndexError when there is none."""
-        flow = self._order.popleft()
-        waiting = self._flows[flow]
-        item = heapq.heappop(waiting)[2]
-        if waiting:
-            self._order.append(flow)
-        else:
-            del self._flows[flow]
-        self._length -= 1
-        return item
+    def pop(self) -> T | None:
+        """Take the next item, whose flow goes to the end of the line; None when there is none."""
+        while self._order:
+            flow = self._order.popleft()
+            waiting = self._flows[flow]
+            item = self._first_of(waiting)
+            if waiting:
+                self._order.append(flow)
+            else:
+                del self._flows[flow]
+            if item is not None:
+                return item
+        return None
+
+    def _first_of(self, waiting: list[tuple[int, int, T]]) -> T | None:
+        while waiting:
+            item = heapq.heappop(waiting)[2]
+            if not self._over(item):
+                return item
+        return None

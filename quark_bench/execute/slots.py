@@ -17,7 +17,7 @@ class Slots:
     def __init__(self, most: int) -> None:
         self.most = most
         self.under_way = 0
-        self._line: FairQueue[Waiter] = FairQueue()
+        self._line: FairQueue[Waiter] = FairQueue(asyncio.Future.done)
         self._waiting = 0
 
     @property
@@ -60,10 +60,9 @@ class Slots:
 
     def leave(self) -> None:
         """Let a slot go: to the next in line, if there is one."""
-        while self._line:
-            waiter = self._line.pop()
-            if not waiter.done():
-                waiter.set_result(True)
-                self._waiting -= 1
-                return
-        self.under_way -= 1
+        waiter = self._line.pop()
+        if waiter is None:
+            self.under_way -= 1
+        else:
+            waiter.set_result(True)
+            self._waiting -= 1

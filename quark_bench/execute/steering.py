@@ -5,14 +5,14 @@ A trial of a batch has none: every agent of its pipeline runs, and nobody waits 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from quark_bench.execute.fair_queue import Claim
 from quark_bench.execute.outcome import Outcome
 from quark_bench.execute.slots import Slots, Waiter
-from quark_bench.pipeline import Pipeline, Step
-from quark_bench.routing import Router, category_of
+from quark_bench.pipeline import Step
+from quark_bench.routing import Routing, category_of
 
 
 class Observer(Protocol):
@@ -23,7 +23,7 @@ class Observer(Protocol):
         ...
 
     def ended(self, step: Step, outcome: Outcome) -> None:
-        """An agent's call has ended, or the agent was left out."""
+        """An agent's call has ended, or the agent turned out to be unneeded before it began."""
         ...
 
 
@@ -38,11 +38,10 @@ class Steering:
 
     def __init__(
         self,
-        pipeline: Pipeline,
         slots: Slots,
         claim: Claim,
         observer: Observer,
-        router: Router | None = None,
+        routing: Routing | None = None,
         unneeded: frozenset[int] = frozenset(),
         given: Mapping[int, Any] | None = None,
     ) -> None:
@@ -50,42 +49,62 @@ class Steering:
         self.unneeded = unneeded
         self.given = given or {}
         self.begun: set[int] = set()
-        self._pipeline = pipeline
         self._slots = slots
         self.claim = claim
         self._observer = observer
-        self._router = router
-        self._finder = -1 if router is None else router.finder(pipeline)
+        self._routing = routing
+        self.late: Collection[int] = () if routing is None else routing.late
+        """Begin only when the category is known."""
         self._waiting: dict[int, Waiter] = {}
+
+    @property
+    def route(self) -> str | None:
+        """The category, where it has a route."""
+        has_one = self._routing is not None and self.category in self._routing.by_category
+        return self.category if has_one else None
 
     async def enter(self, step: Step) -> bool:
         """Take a slot for a call of this agent. False where the agent turned out to be unneeded before it began."""
-        if step.index in self.unneeded and step.index not in self.begun:
+        if self._may_not_begin(step):
             return False
         waiter = self._slots.ask(self.claim)
-        if waiter is not None:
-            if step.index not in self.begun:
-                self._waiting[step.index] = waiter
-            try:
-                if not await self._slots.await_grant(waiter):
-                    return False
-            finally:
-                self._waiting.pop(step.index, None)
+        if waiter is not None and not await self._granted(step, waiter):
+            return False
+        if self._may_not_begin(step):  # found when its slot had been granted
+            self._slots.leave()
+            return False
         self.begun.add(step.index)
         self._observer.began(step)
         return True
+
+    def _may_not_begin(self, step: Step) -> bool:
+        return step.index in self.unneeded and step.index not in self.begun
+
+    async def _granted(self, step: Step, waiter: Waiter) -> bool:
+        if step.index in self.begun:
+            return await self._slots.await_grant(waiter)
+        self._waiting[step.index] = waiter
+        try:
+            return await self._slots.await_grant(waiter)
+        finally:
+            del self._waiting[step.index]
 
     def leave(self) -> None:
         """Let the slot of a call go."""
         self._slots.leave()
 
+    def follow(self, step: Step) -> Collection[int]:
+        """The agents that waited for this one, each of them as often as it did."""
+        is_finder = self._routing is not None and step.index == self._routing.finder
+        return (*step.feeds, *self.late) if is_finder else step.feeds
+
     def ended(self, step: Step, outcome: Outcome) -> frozenset[int]:
         """An agent has ended as the outcome tells: the agents that are unneeded because of it."""
         self._observer.ended(step, outcome)
-        if step.index != self._finder or self._router is None or not outcome.gave_result:
+        if self._routing is None or step.index != self._routing.finder:
             return frozenset()
         self.category = category_of(outcome.value)
-        found = self._router.unneeded(self._pipeline, self.category) - self.unneeded
+        found = self._routing.unneeded(self.category) - self.unneeded
         self.unneeded |= found
         for index in found & self._waiting.keys():
             self._slots.withdraw(self._waiting[index])

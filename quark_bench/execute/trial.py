@@ -54,27 +54,33 @@ def _settle_beforehand(course: Course, steering: Steering) -> None:
 async def _one_by_one(course: Course, fault: str | None = None) -> None:
     """Call the agents that have no outcome yet, in declared order; `fault` is why they have none."""
     branch = open_branch(course.bench)
+    steps: Sequence[Step] = course.wired.steps
+    if course.steering is not None and course.steering.late:
+        late = course.steering.late
+        steps = sorted(steps, key=lambda step: step.index in late)
     try:
-        for step in course.wired.steps:
+        for step in steps:
             if course.outcomes[step.index] is None:
                 outcome = await run_step(course, step, branch)
                 course.outcomes[step.index] = outcome if fault is None else outcome._replace(fault=fault)
                 if course.steering is not None:
-                    _pass_over(course, course.steering.ended(step, outcome))
+                    _pass_over(course, course.steering, course.steering.ended(step, outcome))
     finally:
         course.bench.deadlines.forget(branch)
 
 
-def _pass_over(course: Course, unneeded: Iterable[int]) -> list[Step]:
+def _pass_over(course: Course, steering: Steering, unneeded: Iterable[int]) -> list[Step]:
     """Settle agents of which it was found that the trial does not need them: those that had no outcome yet."""
     passed: list[Step] = []
     for index in sorted(unneeded):
         outcome, step = course.outcomes[index], course.wired.steps[index]
         if outcome is not None:
             course.outcomes[index] = outcome.unneeded()
-        else:
-            course.outcomes[index] = leave_out(course, step)
-            passed.append(step)
+            continue
+        left_out = course.outcomes[index] = leave_out(course, step)
+        passed.append(step)
+        if index not in steering.begun:
+            steering.ended(step, left_out)
     return passed
 
 
@@ -100,7 +106,8 @@ class _Parallel:
 
     async def run(self) -> str | None:
         """Returns once every call has ended: the fault that kept further ones from being made, or None."""
-        first, *others = self.course.wired.roots if self.course.steering is None else self._steered_roots()
+        steering = self.course.steering
+        first, *others = self.course.wired.roots if steering is None else self._steered_roots(steering)
         for index in others:
             self._start(index)
         try:
@@ -114,12 +121,14 @@ class _Parallel:
             raise
         return self.fault
 
-    def _steered_roots(self) -> Sequence[int | None]:
+    def _steered_roots(self, steering: Steering) -> Sequence[int | None]:
         """The agents that wait for nothing; None where no agent is called at all."""
+        for index in steering.late:
+            self.missing[index] += 1
         for step in self.steps:
             if self.outcomes[step.index] is not None:
-                for fed in step.feeds:
-                    self.missing[fed] -= 1
+                for follower in steering.follow(step):
+                    self.missing[follower] -= 1
         ready = [n for n, missing in enumerate(self.missing) if missing == 0 and self.outcomes[n] is None]
         return ready or (None,)
 
@@ -143,7 +152,7 @@ class _Parallel:
                 outcome = await run_step(course, step, branch, alone=False)
                 if course.steering is None:
                     self.outcomes[next_index] = outcome
-                    next_index = self._advance(step)
+                    next_index = self._advance(step.feeds)
                 else:
                     next_index = self._steer(course.steering, step, outcome)
         except EngineFaultError as fault:
@@ -158,28 +167,29 @@ class _Parallel:
             if self.open == 0 and self.done is not None and not self.done.done():
                 self.done.set_result(None)
 
-    def _advance(self, step: Step) -> int | None:
-        follow: int | None = None
-        for fed in step.feeds:
-            self.missing[fed] -= 1
-            if self.missing[fed] == 0 and self.outcomes[fed] is None:
-                if follow is None:
-                    follow = fed
+    def _advance(self, followers: Iterable[int]) -> int | None:
+        """An agent has ended that these waited for: start those that wait for nothing more, but for the first."""
+        first: int | None = None
+        for index in followers:
+            self.missing[index] -= 1
+            if self.missing[index] == 0 and self.outcomes[index] is None:
+                if first is None:
+                    first = index
                 else:
-                    self._start(fed)
-        return follow
+                    self._start(index)
+        return first
 
     def _steer(self, steering: Steering, step: Step, outcome: Outcome) -> int | None:
         """Take in how an agent ended, and pass over those that are not needed because of it; where to go on."""
         if self.outcomes[step.index] is not None:  # it was passed over while it ran, or waited for its slot
             if step.index in steering.begun:
                 self.outcomes[step.index] = outcome.unneeded()
-            steering.ended(step, outcome)
+                steering.ended(step, outcome)
             return None
         self.outcomes[step.index] = outcome
         found = steering.ended(step, outcome)
-        for passed in _pass_over(self.course, found):
-            freed = self._advance(passed)
+        for passed in _pass_over(self.course, steering, found):
+            freed = self._advance(steering.follow(passed))
             if freed is not None:
                 self._start(freed)
-        return self._advance(step)
+        return self._advance(steering.follow(step))
