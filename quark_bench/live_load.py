@@ -14,16 +14,24 @@ from quark_bench.pipeline import Pipeline
 from quark_bench.walls import Load, find_wall, targets, warnings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Consumption:
-    """What this process uses: CPU seconds since the orchestrator was made, resident memory now."""
+    """What this process uses: CPU seconds while any prompt was under way, resident memory now."""
 
-    since_s: float = field(default_factory=time.process_time)
     _process: psutil.Process = field(default_factory=psutil.Process)
     _memory_bytes: int = field(default_factory=lambda: int(psutil.virtual_memory().total))
+    _cpu_s: float = 0.0
+    _since_s: float | None = None
+
+    def under_way(self, prompts: int) -> None:
+        """So many prompts are under way from now on."""
+        now_s = time.process_time()
+        if self._since_s is not None:
+            self._cpu_s += now_s - self._since_s
+        self._since_s = now_s if prompts else None
 
     def cpu_s(self) -> float:
-        return time.process_time() - self.since_s
+        return self._cpu_s + (0.0 if self._since_s is None else time.process_time() - self._since_s)
 
     def memory_bytes(self) -> int:
         return int(self._process.memory_info().rss)

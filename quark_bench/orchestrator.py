@@ -158,6 +158,7 @@ class AsyncOrchestrator:
         handled = None
         await self._places.enter(live.steering.turn)
         self._statistics.admitted(clock())
+        self._consumption.under_way(self._statistics.in_flight)
         try:
             found = await run_trial(wired, live.case, live.choice.strategy, self._bench, live.steering)
             handled = live.handled(*found)
@@ -173,6 +174,7 @@ class AsyncOrchestrator:
         finally:
             self._places.leave()
             self._statistics.left(clock(), handled)
+            self._consumption.under_way(self._statistics.in_flight)
             self._warn()
 
     def explain_strategy(self) -> Choice:
