@@ -618,7 +618,7 @@ def test_bars_on_the_critical_path_add_up_to_it(findings):
 
 
 def test_a_run_with_a_cache_says_so_in_every_title_and_tells_what_was_reused(findings):
-    about = {"file": "/kept/cache.sqlite", "not_kept": 1, "errors": 3, "last_error": "CacheError: locked"}
+    about = {"file": "/kept/cache.sqlite", "not_kept": 1, "errors": 3, "last_error": "ExecutionError: locked"}
     cached = replace(findings, manifest=findings.manifest | {"cache": about})
     spans = findings.trials.all_spans.copy()
     spans.loc[spans["agent"] == "metrics", ["status", "attempt"]] = ["cached", 0]
@@ -631,8 +631,8 @@ def test_a_run_with_a_cache_says_so_in_every_title_and_tells_what_was_reused(fin
     text, page = shown(run_table(cached), 400), render(cached)
     told = (
         "Cache /kept/cache.sqlite: 192 calls answered by equal ones; 1 output not kept, being no plain data; 3 faults "
-        "of the cache, the last one CacheError: locked; latency and throughput of arms that were answered so are not "
-        "comparable"
+        "of the cache, the last one ExecutionError: locked; latency and throughput of arms that were answered so are "
+        "not comparable"
     )
     assert told in text
     assert told in page
