@@ -261,4 +261,5 @@ def latency_table(latencies_s: Sequence[float] | deque[float]) -> dict[str, Any]
 
 
 def _bounds(interval: Interval) -> Mapping[str, float | None]:
-    return {"value": interval.value, "low": interval.low, "high": interval.high}
+    low = interval.low if interval.low is None else max(0.0, interval.low)  # a t interval of few values may say less
+    return {"value": interval.value, "low": low, "high": interval.high}

@@ -1,4 +1,4 @@
-"""The cache's file: kept and given, bounded in size and age, shared, and no fault of it told otherwise than as its own."""
+"""The cache's file: values kept and given, bounded in size and age, shared; its faults, and files that are no cache."""
 
 import os
 import pickle
@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quark_bench.cache import LEAST_BYTES, SqliteCache
@@ -60,7 +60,7 @@ def test_nobody_else_may_read_the_file_or_the_folder_that_was_made_for_it(tmp_pa
     opened.close()
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(["put", "get"]), st.integers(0, 30), st.integers(0, LEAST_BYTES // 4)), max_size=60
@@ -152,7 +152,9 @@ def test_processes_and_threads_write_at_once_and_nothing_is_lost(cache):
 
 
 def test_many_processes_may_open_a_new_file_at_once(tmp_path):
-    script = "import sys; from quark_bench.cache import SqliteCache; SqliteCache(sys.argv[1]).put(sys.argv[2], b'value')"
+    script = (
+        "import sys; from quark_bench.cache import SqliteCache; SqliteCache(sys.argv[1]).put(sys.argv[2], b'value')"
+    )
     command = [sys.executable, "-c", script, str(tmp_path / "cache.sqlite")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     started = [subprocess.Popen([*command, str(n)], env=environment) for n in range(4)]
@@ -246,8 +248,7 @@ def test_a_file_that_is_damaged_while_it_is_open_fails_its_reads_as_a_cache(cach
         file.seek(4096)
         file.write(b"\xff" * (size - 4096))
     with pytest.raises(CacheError):
-        for n in range(200):
-            cache.get(str(n))
+        _ = [cache.get(str(n)) for n in range(200)]
 
 
 def test_a_cache_without_room_is_refused(tmp_path):

@@ -76,7 +76,10 @@ def prompt(text="hello", identity="p-1", **others):
     return Prompt(identity, text, **others)
 
 
-def asked(caching, *agents, prompts=(prompt(),), strategy=Strategy.PARALLEL, repeat=0, seed=7):
+HELLO = prompt()
+
+
+def asked(caching, *agents, prompts=(HELLO,), strategy=Strategy.PARALLEL, repeat=0, seed=7):
     """The records and spans of these prompts, all at once."""
     wired = Wired(Pipeline("asked", agents))
 
@@ -118,7 +121,7 @@ def test_an_equal_call_is_answered_from_the_cache_and_takes_no_agent_time(strate
     assert caching.counts == CacheCounts(hits=1, misses=1)
 
 
-def test_only_agents_that_allow_it_are_asked_about_and_no_warm_up(inline):
+def test_only_agents_that_allow_it_are_asked_about_and_no_warm_up():
     counted, calls = counting(cache=False)
     caching = Caching(InMemory(), Hashes())
     for _ in range(2):
@@ -197,7 +200,9 @@ def test_where_whoever_makes_the_call_is_cancelled_one_of_those_who_wait_makes_i
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     ended = asyncio.run(made())
-    assert [isinstance(each, asyncio.CancelledError) for each in ended] == [True] * cancelled + [False] * (4 - cancelled)
+    assert [isinstance(each, asyncio.CancelledError) for each in ended] == [True] * cancelled + [False] * (
+        4 - cancelled
+    )
     assert {record.answer for record, _ in ended[cancelled:]} == {'{"text": "hello"}'}
     assert len(calls) == cancelled + 1
     assert caching.counts == CacheCounts(shared=3 - cancelled, misses=cancelled + 1)
@@ -261,7 +266,9 @@ def callee(is_answer=True, **options):
     return make_callee(asked, is_answer)
 
 
-parts = st.fixed_dictionaries({"facts": plain, "text": st.text(), "category": st.none() | st.text(), "seed": st.integers()})
+parts = st.fixed_dictionaries(
+    {"facts": plain, "text": st.text(), "category": st.none() | st.text(), "seed": st.integers()}
+)
 
 
 def key_with(facts=None, text="", category=None, seed=0, metadata=None, code="code", identity="p-1", **options):
@@ -337,7 +344,8 @@ class OwnDict(dict):
 
 
 @pytest.mark.parametrize(
-    "value", [object(), OwnDict(), [OwnDict()], {"a": {1: print}}, Path(), lambda: 1, ValueError("x"), int, io.BytesIO()]
+    "value",
+    [object(), OwnDict(), [OwnDict()], {"a": {1: print}}, Path(), lambda: 1, ValueError("x"), int, io.BytesIO()],
 )
 def test_anything_else_is_refused(value):
     with pytest.raises(NotPlainError):

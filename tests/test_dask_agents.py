@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from contextlib import asynccontextmanager
 
 import psutil
@@ -187,16 +186,14 @@ def test_without_a_scheduler_calls_fail_at_once_and_say_why(tmp_path):
     with dask_processes(tmp_path / "cluster", 1) as processes:
 
         async def scenario(trials):
-            under_way = asyncio.create_task(trials("60"))
+            under_way = asyncio.create_task(trials("3600"))
             await asyncio.sleep(0.5)
             processes.scheduler_process.send_signal(signal.SIGKILL)
             return (await under_way)[0], (await trials("0"))[0]
 
-        began_s = time.monotonic()
         lost, refused = tried(processes.address, "placed.py:staying", scenario)
     assert lost.error.startswith("ClusterError: the scheduler was lost")
     assert refused.error.startswith("ClusterError: the connection to the scheduler is lost")
-    assert time.monotonic() - began_s < 50
 
 
 def test_a_call_that_nobody_waits_for_is_given_up(own_cluster):

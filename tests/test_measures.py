@@ -253,6 +253,21 @@ def test_an_arm_where_everything_failed_is_measured_without_a_warning() -> None:
     assert found["failed_share"].high == 1
 
 
+def test_calls_that_were_answered_by_equal_ones_are_counted_and_are_no_agents_time() -> None:
+    records, spans = run(4)
+    answered = (spans["agent"] == "left") & spans["prompt_id"].isin(["p1", "p2"])
+    spans.loc[answered, ["status", "attempt"]] = ["cached", 0]
+    spans.loc[answered, "start_s"] = spans.loc[answered, "end_s"]
+    shared_failure = (spans["agent"] == "right") & (spans["prompt_id"] == "p3")
+    spans.loc[shared_failure, ["status", "attempt"]] = ["failed", 0]
+    table = table_of((records, spans))
+    assert table["cached"].to_dict() == {"left": 2, "right": 0, "join": 0}
+    assert table["calls"].to_dict() == {"left": 2, "right": 3, "join": 4}
+    assert table["failed"].to_dict() == {"left": 0, "right": 0, "join": 0}
+    assert table.loc["left", "mean_s"] == pytest.approx(LEFT_S)
+    assert measured((records, spans))["cached_calls"].value == 2
+
+
 def test_the_agent_table_tells_calls_from_attempts() -> None:
     records, spans = run(4, failed=[0])
     retried = spans[(spans["prompt_id"] == "p1") & (spans["agent"] == "left")].assign(attempt=2)

@@ -256,6 +256,7 @@ def hostile_run(text=MARKUP, layout=HOSTILE_LAYOUT, arms=HOSTILE_ARMS):
     facts["dataset"] = facts["dataset"] | {"name": text, "path": f"/{text}"}
     facts["pipeline"] = facts["pipeline"] | {"name": text, "model": text, "latency_profile": text}
     facts["granularity"] = {"choice": text, "reason": text}
+    facts["cache"] = {"file": text, "errors": 1, "last_error": text}
     facts["cluster"] = dict.fromkeys(facts["cluster"], text)
     slos = [replace(result, slo=replace(result.slo, text=text)) for result in run.slos]
     comparisons = [replace(each, answers_differ=(text,), answers_differ_count=1) for each in run.comparisons]
@@ -616,17 +617,43 @@ def test_bars_on_the_critical_path_add_up_to_it(findings):
         assert on_chain_s == pytest.approx(record["critical_path_s"])
 
 
-def test_a_skipped_agent_is_named_without_a_bar(findings):
+def test_a_run_with_a_cache_says_so_in_every_title_and_tells_what_was_reused(findings):
+    about = {"file": "/kept/cache.sqlite", "not_kept": 1, "errors": 3, "last_error": "CacheError: locked"}
+    cached = replace(findings, manifest=findings.manifest | {"cache": about})
+    spans = findings.trials.all_spans.copy()
+    spans.loc[spans["agent"] == "metrics", ["status", "attempt"]] = ["cached", 0]
+    sums = {arm: sum_spans(FrameTrials(findings.trials.all_records, spans), arm, LAYOUT) for arm in findings.arms}
+    measures = {arm: dict(found) for arm, found in findings.measures.items()}
+    for arm in findings.arms:
+        calls = replace(measures[arm]["cached_calls"], value=sums[arm].by_agent["cached"].sum())
+        measures[arm]["cached_calls"] = calls
+    cached = replace(cached, measures=measures, agents={arm: agent_table(sums[arm], LAYOUT) for arm in findings.arms})
+    text, page = shown(run_table(cached), 400), render(cached)
+    told = (
+        "Cache /kept/cache.sqlite: 192 calls answered by equal ones; 1 output not kept, being no plain data; 3 faults "
+        "of the cache, the last one CacheError: locked; latency and throughput of arms that were answered so are not "
+        "comparable"
+    )
+    assert told in text
+    assert told in page
+    assert "), cache" in text.splitlines()[0]
+    assert next(line for line in text.splitlines() if line.startswith("cached calls")).split()[2:] == ["64"] * 3
+    assert ">cached</th>" in page
+    assert "cached" not in shown(run_table(findings)) + render(findings)
+
+
+@pytest.mark.parametrize("status", ["skipped", "cached"])
+def test_an_agent_that_was_not_called_is_named_without_a_bar(findings, status):
     skipped = findings.trials.all_spans.copy()
     metrics = skipped["agent"] == "metrics"
-    skipped.loc[metrics, ["status", "attempt"]] = ["skipped", 0]
+    skipped.loc[metrics, ["status", "attempt"]] = [status, 0]
     skipped.loc[metrics, "end_s"] = skipped.loc[metrics, "start_s"]
     line = next(
         line
         for line in shown(record_view(with_tables(findings, spans=skipped), "q-001")).splitlines()
         if "metrics" in line
     )
-    assert "skipped" in line
+    assert status in line
     assert "█" not in line
     assert "▒" not in line
 

@@ -131,6 +131,16 @@ def test_a_run_is_not_continued_with_anything_changed(inline, tmp_path, change, 
     assert read_manifest(path)["state"] == "interrupted"
 
 
+def test_a_run_goes_on_with_its_cache_and_not_without(way, tmp_path):
+    cached = {"pipeline": Pipeline("one", [agent(name="shout", cache=True)(shout.function)]), "cache": tmp_path / "c"}
+    path, options = interrupted(way, tmp_path, **cached)
+    with pytest.raises(UsageError, match="the cache changed"):
+        bench(**(options | {"cache": None}), resume=path)
+    run = bench(**options, resume=path)
+    assert run.manifest["cache"]["file"] == str(tmp_path / "c")
+    assert (run.spans["status"] == "cached").sum() >= 40
+
+
 def test_a_complete_run_is_not_continued(inline, tmp_path):
     path, options = interrupted(inline, tmp_path)
     bench(**options, resume=path)

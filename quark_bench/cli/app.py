@@ -11,25 +11,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.exceptions import TyperException
 
+from quark_bench.cli.program import Json, PipelineName, make_app, run_app, version_option
 from quark_bench.errors import UsageError
 from quark_bench.redact import redact
 
-app = typer.Typer(
-    name="quark-bench",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-    epilog=(
-        "Exit codes: 0 fine; 1 an SLO given with --slo was missed; 2 wrong usage or bad input; 4 the run could not "
-        "start or finish, or every trial failed; 130 interrupted."
-    ),
+app = make_app(
+    "quark-bench",
+    "0 fine; 1 an SLO given with --slo was missed; 2 wrong usage or bad input; 4 the run could not start or finish, or "
+    "every trial failed; 130 interrupted.",
 )
 
-PipelineName = Annotated[str, typer.Option("--pipeline", help="FILE.py:NAME, package.module:NAME, or quark.")]
 On = Annotated[
     str,
     typer.Option(help="local, inline, tcp://, tls:// or HOST:PORT, a scheduler file .json, or a cluster's .toml."),
@@ -38,20 +30,13 @@ Insecure = Annotated[
     bool, typer.Option("--insecure", help="Allow a plain tcp:// scheduler beyond this machine: it runs anyone's code.")
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder that holds the runs.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, all text on stderr.")]
 RunName = Annotated[str, typer.Argument(help="A run's path, its id, or last.", show_default=False)]
 
 
 def call(arguments: Sequence[str]) -> int:
     """Run the command line; the exit code, which is 130 after Ctrl-C. Raises QuarkBenchError."""
-    command = typer.main.get_command(app)
     line = shlex.join(map(redact, ["quark-bench", *arguments]))
-    try:
-        code = command.main(list(arguments), "quark-bench", standalone_mode=False, obj=line, default_map=_settings())
-    except TyperException as error:  # wrong usage: it knows how to say so, though its type does not tell
-        getattr(error, "show")()  # noqa: B009
-        return int(getattr(error, "exit_code", 2))
-    return int(code or 0)
+    return run_app(app, arguments, line, _settings())
 
 
 def _settings() -> dict[str, Any]:
@@ -78,19 +63,9 @@ def _settings() -> dict[str, Any]:
     return {command: named for command, _ in commands}
 
 
-def _tell_version(asked: bool) -> None:
-    if asked:
-        from quark_bench import __version__
-
-        typer.echo(f"quark-bench {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
 def _root(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_tell_version)
-    ] = False,
+    version: Annotated[bool, version_option("quark-bench")] = False,
 ) -> None:
     """Benchmark and evaluate pipelines of agents over files of prompts.
 

@@ -79,9 +79,9 @@ def _option_of(arguments: Sequence[str], place: int) -> str:
     return before if before.startswith("--") and "=" not in before else arguments[place]
 
 
-def as_text(data: object) -> str:
+def as_text(data: object, indent: int | None = 1) -> str:
     """One JSON object for machines, in which no character can steer a terminal."""
-    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(data, indent=1, ensure_ascii=False))
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(data, indent=indent, ensure_ascii=False))
 
 
 def read_prompts(path: Path, fields: Sequence[str], *, limit: int | None, category: str | None) -> Dataset:

@@ -47,13 +47,18 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a process that is killed takes no printed line with it
     pipe = socket.socket(fileno=int(sys.argv[1]))
-    # What an agent forks must not hold our end open: by its closing the other process learns that this one has ended.
-    os.register_at_fork(after_in_child=lambda: os.close(pipe.detach()))
     pipe.set_inheritable(False)
+    os.register_at_fork(after_in_child=lambda: _forsake(pipe))
     with pipe.makefile("rb") as messages:
         _serve(pipe, messages)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(LONGEST_END_S)
+
+
+def _forsake(pipe: socket.socket) -> None:
+    """Close the copy of a process that an agent has forked: that this one has ended is told by the pipe's closing."""
+    if pipe.fileno() >= 0:
+        os.close(pipe.detach())
 
 
 def _serve(pipe: socket.socket, messages: BinaryIO) -> None:

@@ -12,11 +12,19 @@ nothing and 15 % where hundreds of them wait.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import select
 import selectors
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 SELECTABLE = 1024
 """`select` takes file numbers below this."""
+CLOSING_S = 1.0
+"""How long a closing loop waits for what it has cancelled."""
 
 
 def precise_event_loop() -> asyncio.AbstractEventLoop:
@@ -32,3 +40,32 @@ def precise_event_loop() -> asyncio.AbstractEventLoop:
             return super().select(timeout)
 
     return asyncio.SelectorEventLoop(PreciseSelector())
+
+
+class LoopThread:
+    """An event loop in a daemon thread of its own, so that whoever waits for a person keeps no agent waiting."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = precise_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Run a coroutine on the loop; called from any other thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def close(self) -> None:
+        """Cancel what is still under way and end. A loop that is blocked is left to the end of the process."""
+        self.submit(_end())
+        self._thread.join(2 * CLOSING_S)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+
+async def _end() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others:
+        await asyncio.wait(others, timeout=CLOSING_S)
+    asyncio.get_running_loop().stop()

@@ -104,8 +104,9 @@ class _Seat:
     def _there(self) -> _Child | None:
         """The process that was started last, which may have ended."""
         starting = self._starting
-        started = starting is not None and starting.done() and not starting.cancelled() and not starting.exception()
-        return starting.result() if starting is not None and started else None
+        if starting is None or not starting.done() or starting.cancelled() or starting.exception():
+            return None
+        return starting.result()
 
     def _leave(self) -> None:
         found = self._there()
@@ -142,6 +143,7 @@ class _Child:
         self._process = process
         self._reader = reader
         self._writer = writer
+        self._end = asyncio.create_task(self._watch())
 
     @classmethod
     async def start(cls, greeting: bytes) -> Self:
@@ -153,7 +155,7 @@ class _Child:
                 *(sys.executable, "-m", child.__name__, str(theirs.fileno())),
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C in a terminal is ours to handle; and what an agent starts ends with it
+                start_new_session=True,  # Ctrl-C in a terminal is ours to handle
             )
             failing.pop_all()
         started = cls(process, *await asyncio.open_connection(sock=ours))
@@ -181,7 +183,7 @@ class _Child:
             return await self._reader.readexactly(length)
         except (OSError, asyncio.IncompleteReadError):
             self.kill()
-            raise LostCallError(f"the process that made the call {_told(await self._process.wait())}") from None
+            raise LostCallError(f"the process that made the call {_told(await asyncio.shield(self._end))}") from None
         except BaseException:
             self.kill()
             raise
@@ -191,19 +193,26 @@ class _Child:
         self._writer.close()
 
     def kill(self) -> None:
-        """End it now, and what its agents have started."""
+        """End it now."""
         self.release()
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        if not self._end.done():
+            self._kill_group()
 
     async def gone(self) -> None:
         """Wait until it has ended, which it is made to if it takes too long."""
-        try:
-            await asyncio.wait_for(self._process.wait(), child.LONGEST_END_S)
-        except TimeoutError:
-            self.kill()
-            await self._process.wait()
+        await asyncio.wait({self._end}, timeout=child.LONGEST_END_S)
+        self.kill()
+        await asyncio.shield(self._end)
+
+    async def _watch(self) -> int:
+        """Its exit code, once it has ended, and with it whatever its agents had started."""
+        code = await self._process.wait()
+        self._kill_group()
+        return code
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def _told(code: int) -> str:

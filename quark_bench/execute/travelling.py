@@ -51,7 +51,7 @@ def moved(agent: Agent, carry: Carry) -> Agent:
 def _sent(agent: Agent, callee: tuple[str, int], carry: Carry) -> Callable[..., Any]:
     """What is called in place of the agent's function; `callee` is the pipeline's agent and the link of its chain."""
 
-    @functools.wraps(agent.function)
+    @functools.wraps(agent.function)  # who asks for its source or its name is given the agent's own
     async def sent(*, call: Call, **arguments: Any) -> Any:
         # What belongs to this process stays behind.
         lean = dataclasses.replace(call, ready=None, generator=None, usage=Usage(), inputs={})
@@ -85,7 +85,7 @@ async def answered(parcel: bytes, wired: Wired, branch: Branch, threads: Threads
         given = {**arguments, "call": call} if agent.takes_call else arguments
         value, _, failed = await attempt(callee, given, branch, time.perf_counter(), threads)
         return _packed(value, None if failed is None else failed.error, spent)
-    except Exception as error:  # noqa: BLE001 - a value's own methods may raise anything where it is packed or unpacked
+    except BaseException as error:  # noqa: BLE001 - a value's own methods may raise anything where it is packed
         return _packed(None, describe(error), spent)
 
 

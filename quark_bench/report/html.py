@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined, Template
@@ -65,7 +64,7 @@ def render(findings: Findings) -> str:
         example=_example(findings),
         agents=_agent_grids(findings),
         failures=kinds_of_failure(findings, MOST_FAILURES),
-        facts=_facts(findings.manifest),
+        facts=_facts(findings),
         tiles=_tiles(findings),
         prompt_text=lambda prompt_id: _prompt_text(findings, prompt_id),
     )
@@ -253,8 +252,9 @@ def _score_differences(findings: Findings) -> list[ScoreDifference]:
     ]
 
 
-def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(findings: Findings) -> list[tuple[str, str]]:
     """What the run was made of and where, label by label."""
+    manifest = findings.manifest
     data, pipeline, cluster = manifest["dataset"], manifest["pipeline"], manifest["cluster"]
     own = {
         "data set": data["path"],
@@ -271,7 +271,7 @@ def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         "workers": cluster.get("workers"),
         "threads": cluster.get("threads"),
         "crashes": sentences.crashes(manifest),
-        "cache": sentences.cache(manifest),
+        "cache": sentences.cache(findings),
     }
     known = ((label, str(value)) for label, value in (own | dict(manifest["provenance"])).items())
     return [(label, value) for label, value in known if value not in ("", "None")]

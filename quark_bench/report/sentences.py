@@ -128,20 +128,17 @@ def crashes(manifest: Mapping[str, Any]) -> str:
     )
 
 
-def cache(manifest: Mapping[str, Any]) -> str:
-    """What became of the calls that a cache might have answered; empty where there was none."""
-    told = manifest.get("cache")
+def cache(findings: Findings) -> str:
+    """How many calls equal ones have answered, and what a cache did not keep; empty for a run without one."""
+    told = findings.manifest.get("cache")
     if told is None:
         return ""
-    counts = {name: told.get(name, 0) for name in ("hits", "shared", "misses", "not_kept", "errors")}
-    parts = [
-        f"Cache {told['file']}: {plural(counts['hits'], 'call')} answered from it, "
-        f"{COUNT.format(counts['shared'])} by an equal call under way, {COUNT.format(counts['misses'])} made"
-    ]
-    if counts["not_kept"]:
-        parts.append(f"{plural(counts['not_kept'], 'output')} not kept, being no plain data")
-    if counts["errors"]:
-        parts.append(f"{plural(counts['errors'], 'fault')} of the cache, the last one {told['last_error']}")
+    answered = sum(each.value or 0 for arm in findings.arms if (each := findings.measure(arm, "cached_calls")))
+    parts = [f"Cache {told['file']}: {plural(answered, 'call')} answered by equal ones"]
+    if not_kept := told.get("not_kept"):
+        parts.append(f"{plural(not_kept, 'output')} not kept, being no plain data")
+    if errors := told.get("errors"):
+        parts.append(f"{plural(errors, 'fault')} of the cache, the last one {told['last_error']}")
     return "; ".join([*parts, "latency and throughput of arms that were answered so are not comparable"])
 
 

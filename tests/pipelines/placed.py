@@ -110,11 +110,14 @@ def burn(prompt):
 burning = Pipeline("burning", [agent(name="burning", cpu=True)(burn)])
 
 
+LINGER = ["sleep", "61.25"]
+
+
 @agent(timeout_s=1.5)
 def lingering(prompt):
     """Sleeps where no timeout reaches it, in a process of its own."""
     if prompt.text == "linger":
-        subprocess.run(["sleep", "60"], check=False)
+        subprocess.run(LINGER, check=False)
     return os.getpid()
 
 
@@ -129,15 +132,16 @@ async def late(prompt):
 starting = Pipeline("starting", [late])
 
 
-@agent
+@agent(timeout_s=None)
 def forking(prompt):
-    """Leaves a child behind that has inherited whatever this process has open, and then may end."""
-    if os.fork() == 0:
-        time.sleep(20)
+    """Leaves a child of a child behind that has inherited whatever this process has open, and then may end."""
+    if prompt.text != "none" and os.fork() == 0:
+        os.fork()
+        time.sleep(600)
         os._exit(0)
     if prompt.text == "exit":
         os._exit(4)
-    return prompt.text
+    return os.getpid()
 
 
 forks = Pipeline("forks", [forking])
