@@ -16,6 +16,8 @@ CACHED, SKIPPED = SpanStatus.CACHED, SpanStatus.SKIPPED
 AS_ASKED = (OK, CACHED)
 """Tuples, which are searched by identity: to hash a status takes longer."""
 GAVE_RESULT = (*AS_ASKED, FALLBACK)
+AT_ONCE_S = 1e-3
+"""A call that waited for less than this began at once."""
 
 
 class Outcome(NamedTuple):
@@ -146,8 +148,8 @@ def _waited_for(pipeline: Pipeline, outcomes: list[Outcome]) -> Sequence[tuple[i
 
 
 def _waits(pipeline: Pipeline, outcomes: list[Outcome]) -> float:
-    """Seconds of waiting for a thread or a retry on the chain of agents that ended last."""
-    if all(len(outcome.spans) == 1 for outcome in outcomes):
+    """Seconds of waiting for a slot, a thread or a retry on the chain of agents that ended last."""
+    if all(len(outcome.spans) == 1 and outcome.spans[0].queue_s < AT_ONCE_S for outcome in outcomes):
         return 0.0
     needs = _waited_for(pipeline, outcomes)
     index: int | None = max(range(len(outcomes)), key=lambda i: outcomes[i].spans[-1].end_s)
@@ -155,6 +157,6 @@ def _waits(pipeline: Pipeline, outcomes: list[Outcome]) -> float:
     while index is not None:
         spans = outcomes[index].spans
         busy_s = sum(span.end_s - span.start_s for span in spans)
-        waited_s += spans[-1].end_s - spans[0].start_s - busy_s
+        waited_s += spans[0].queue_s + spans[-1].end_s - spans[0].start_s - busy_s
         index = max(needs[index], key=lambda i: outcomes[i].spans[-1].end_s, default=None)
     return waited_s
