@@ -380,7 +380,8 @@ def test_a_second_run_is_answered_from_the_cache_and_says_so(way, run_with, tmp_
     options = {"arms": [ALONE], "cache": tmp_path / "kept" / "cache.sqlite", "repeats": 2}
     first = run_with(way, 4, "cached.py:pipeline", **options)
     second = run_with(way, 4, "cached.py:pipeline", **options)
-    assert list(first.records["answer"]) == list(second.records["answer"])
+    trial = ["repeat", "prompt_id"]
+    assert first.records.set_index(trial)["answer"].to_dict() == second.records.set_index(trial)["answer"].to_dict()
     assert set(second.records["status"]) == {"ok"}
     assert set(second.records["attempts"]) == {1}, "the agent that may not be answered from it is called"
     of_agent = second.spans.groupby("agent")["status"].unique()
