@@ -4,14 +4,13 @@ import pickle
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from quark_bench.agents.quark import quark
 from quark_bench.errors import PipelineError, UsageError
 from quark_bench.pipeline import Pipeline
 from quark_bench.routing import Router, category_of, read_routes
 
-from .dags import dags, named
+from .dags import named, routed_pipelines
 
 
 def assistant():
@@ -67,16 +66,9 @@ def test_what_comes_before_the_agent_that_finds_the_category_is_never_left_out()
     assert left_out(Router(routes={"fact": ()}), pipeline, "fact") == set()
 
 
-@st.composite
-def routed_dags(draw):
-    pipeline = draw(dags())
-    names = st.sampled_from([step.name for step in pipeline.steps])
-    return pipeline, Router(draw(names), {"a": draw(st.lists(names)), "b": draw(st.lists(names))})
-
-
-@given(routed_dags())
-def test_whatever_is_kept_has_all_that_it_cannot_do_without(routed):
-    pipeline, router = routed
+@given(routed_pipelines())
+def test_whatever_is_kept_has_all_that_it_cannot_do_without(pipeline):
+    router = pipeline.router
     routing = router.on(pipeline)
     for category, names in router.routes.items():
         unneeded = routing.unneeded(category)
@@ -87,9 +79,9 @@ def test_whatever_is_kept_has_all_that_it_cannot_do_without(routed):
             assert not unneeded & {need for wanted, need in inputs if not wanted.optional}
 
 
-@given(routed_dags())
-def test_nothing_that_comes_before_the_category_is_left_out_or_waits_for_it(routed):
-    pipeline, router = routed
+@given(routed_pipelines())
+def test_nothing_that_comes_before_the_category_is_left_out_or_waits_for_it(pipeline):
+    router = pipeline.router
     routing = router.on(pipeline)
     before = {routing.finder}
     for index in range(routing.finder, -1, -1):
