@@ -414,6 +414,36 @@ def test_a_strategy_that_was_asked_for_is_taken():
     assert (answer.strategy, answer.reason) == ("sequential", "as it was asked for")
 
 
+def test_where_no_thread_can_be_started_the_agents_go_on_one_after_another(monkeypatch):
+    def refused(thread):
+        if thread.name == "quark-bench-agent":
+            raise RuntimeError("can't start new thread")
+        return started(thread)
+
+    @agent
+    def left(prompt):
+        return "left"
+
+    @agent
+    def right(prompt):
+        return "right"
+
+    @agent
+    def both(left, right):
+        return f"{left} {right}"
+
+    async def work(orchestrator):
+        answer = await orchestrator.handle("hello")
+        return answer, await answer.finished(), await orchestrator.get_performance_stats()
+
+    started = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    answer, handled, stats = live(AsyncOrchestrator(pipeline=Pipeline("both", [left, right, both])), work)
+    assert (str(answer), answer.status, answer.strategy) == ("left right", "degraded", "parallel")
+    assert handled.record.error.startswith("EngineFaultError: ")
+    assert stats["execution_stats"]["went_sequential"] == 1
+
+
 # -- agents by name
 
 
