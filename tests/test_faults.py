@@ -325,7 +325,7 @@ def test_the_first_ctrl_c_keeps_what_is_under_way_and_says_how_to_go_on(granular
 
 
 def test_a_run_whose_client_was_killed_tells_what_it_has_and_one_under_way_is_not_continued(tmp_path):
-    going, path = begun(tmp_path, "--workers", 1, prompts=2_000)
+    going, path = begun(tmp_path, "--workers", 1, prompts=20_000)
     refused = subprocess.run(
         [*COMMAND, "run", "--resume", "last"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
@@ -335,9 +335,9 @@ def test_a_run_whose_client_was_killed_tells_what_it_has_and_one_under_way_is_no
     going.kill()
     going.communicate(timeout=30)
     kept = len(pd.read_parquet(path / "records"))
-    assert f"2,000 trials: {kept} ok, {2_000 - kept:,} not run" in " ".join(told_by(tmp_path, "show", "last").split())
+    assert f"20,000 trials: {kept} ok, {20_000 - kept:,} not run" in " ".join(told_by(tmp_path, "show", "last").split())
     assert f"Continue  quark-bench run --resume {path.relative_to(tmp_path)}" in told_by(tmp_path, "show", "last")
-    assert f"{kept} of 2000" in told_by(tmp_path, "ls")
+    assert f"{kept} of 20000" in told_by(tmp_path, "ls")
 
 
 def told_by(folder, *arguments):
