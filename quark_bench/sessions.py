@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -82,7 +83,7 @@ def _session(told: Mapping[str, Any]) -> Session:
     wall = told["wall"]
     return Session(
         began=str(told["began"]),
-        lasted_s=float(told["lasted_s"]),
+        lasted_s=_number(told["lasted_s"]),
         command=str(told["command"]),
         pipeline=str(told["pipeline"]),
         max_workers=int(told["max_workers"]),
@@ -91,8 +92,8 @@ def _session(told: Mapping[str, Any]) -> Session:
         degraded=int(told["degraded"]),
         failed=int(told["failed"]),
         shared=int(told["shared"]),
-        busy_s=float(told["busy_s"]),
-        throughput_per_s=float(told["throughput_per_s"]),
+        busy_s=_number(told["busy_s"]),
+        throughput_per_s=_number(told["throughput_per_s"]),
         latency_s={name: _estimate(told["latency_s"][name]) for name in LATENCIES},
         parallel_rate=_maybe(told["parallel_rate"]),
         concurrent_agents=int(told["concurrent_agents"]),
@@ -118,7 +119,14 @@ def _estimate(told: Mapping[str, Any]) -> Estimate:
 
 
 def _maybe(value: Any) -> float | None:
-    return None if value is None else float(value)
+    return None if value is None else _number(value)
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is no measured number")
+    return number
 
 
 def check_state(folder: Path) -> None:

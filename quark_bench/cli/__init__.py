@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 import traceback
 
@@ -19,7 +20,10 @@ def main() -> None:
 
 
 def main_live() -> None:
-    """Entry point of `meta-async`."""
+    """Entry point of `meta-async`: what a person types or an agent answers may be more than the terminal has."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     _leave("meta-async", "quark_bench.cli.meta_async")
 
 

@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 SESSIONS, CACHE, MEMORY = "sessions.jsonl", "cache.sqlite", "memory.sqlite"
 """In the folder of --state."""
+UNTOLD_S = 0.5
+"""How long agents may keep a session from ending before that is said."""
 STATS_S = 5.0
 """How long an ending session waits for its statistics, which an agent that blocks the event loop would keep back."""
 
@@ -116,13 +118,22 @@ class LiveSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Let agents that are under way end, and keep the statistics. `cancel` and Ctrl-C cut that short."""
+        ended = self._submit(self.orchestrator.shutdown())
         try:
-            self._submit(self.orchestrator.shutdown()).result()
+            self._wait_for(ended)
         except CancelledError:
             pass
         finally:
             self._keep()
             self._loop.close()
+
+    def _wait_for(self, ended: Future[None]) -> None:
+        """Say what is waited for where that is long enough to wonder about."""
+        try:
+            ended.result(UNTOLD_S)
+        except TimeoutError:
+            print("meta-async: waiting for agents that are under way; Ctrl-C leaves at once", file=sys.stderr)
+            ended.result()
 
     def _keep(self) -> None:
         options = self.options
@@ -133,7 +144,7 @@ class LiveSession:
                 began=self._began,
                 lasted_s=time.monotonic() - self._began_s,
                 command=options.command,
-                pipeline=options.pipeline,
+                pipeline=self.orchestrator.pipeline.name,
             )
             append_session(options.state / SESSIONS, session)
         except (OSError, TimeoutError, CancelledError) as error:

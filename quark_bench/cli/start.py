@@ -40,10 +40,10 @@ Ctrl-C cancels the prompt that is being answered."""
 
 def start(options: LiveOptions) -> int:
     """Talk until the person leaves."""
-    with LiveSession(options) as session:
-        talk = Talk(session, Console())
-        with talk.minding_interrupts():
-            talk.go_on()
+    session = LiveSession(options)
+    talk = Talk(session, Console())
+    with talk.minding_interrupts(), session:
+        talk.go_on()
     return 0
 
 
@@ -92,7 +92,6 @@ class Talk:
                 word()
             elif line:
                 self._answer(line)
-        self._leave()
 
     def _read(self) -> str | None:
         """The next line; None where there are no more."""
@@ -166,11 +165,6 @@ class Talk:
 
     def _help(self) -> None:
         self._say(HELP)
-
-    def _leave(self) -> None:
-        with suppress(CancelledError):
-            if self._session.stats()["performance_metrics"]["in_flight"]:
-                self._say("Waiting for agents that are under way; Ctrl-C leaves at once.", "dim")
 
     def _say(self, text: str, style: str = "") -> None:
         """A terminal gets lines that end between words, a pipe those that there are."""
