@@ -139,7 +139,8 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
 
 def resolve_pipelines(pipeline: Pipeline | str, plan: Plan) -> tuple[Pipeline, dict[str, Shipment]]:
     """The run's main pipeline, and for each arm what travels to the workers. Raises PipelineError."""
-    main, shipment = resolve(pipeline)
+    main, pack_main = resolve(pipeline)
+    shipment = pack_main()
     shipments: dict[str, Shipment] = {}
     for arm in plan.arms:
         shipments[arm.name] = shipment if arm.pipeline is None else pack_pipeline(arm.pipeline)

@@ -4,7 +4,6 @@
     ├── UsageError            an option or an argument is wrong                    exit 2
     │   ├── DataError         a prompt file, or one row of it, is wrong            exit 2
     │   ├── PipelineError     a pipeline cannot be built or loaded                 exit 2
-    │   ├── CacheError        a cache's file cannot be used                        exit 2
     │   └── RunNotFoundError  a run was named that cannot be opened                exit 2
     └── ExecutionError        a run could not start or could not finish            exit 4
         ├── ClusterError      the Dask cluster is unreachable, unfit or gone       exit 4
@@ -38,10 +37,6 @@ class DataError(UsageError):
 
 class PipelineError(UsageError):
     """A pipeline cannot be built or loaded. The message names the agent or the file at fault."""
-
-
-class CacheError(UsageError):
-    """A cache's file cannot be opened, or fails a read or a write. The message begins with the file."""
 
 
 class RunNotFoundError(UsageError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from quark_bench.agent import Agent
@@ -30,23 +31,33 @@ class Place(Protocol):
 class Here:
     """This process, and processes of their own for agents that burn CPU, which would hold up all others."""
 
-    def __init__(self, shipment: Shipment, most: int) -> None:
-        self._processes = Processes(shipment, most)
+    def __init__(self, pack: Callable[[], Shipment], most: int) -> None:
+        self._pack = pack
+        self._most = most
+        self._processes: Processes | None = None
 
     def moved(self, agent: Agent) -> Agent:
-        return self._processes.moved(agent) if agent.cpu else agent
+        if not agent.cpu:
+            return agent
+        if self._processes is None:
+            self._processes = Processes(self._pack(), self._most)
+        return self._processes.moved(agent)
 
     async def open(self) -> None:
         """Processes are started when they are needed."""
 
     async def close(self) -> None:
-        await self._processes.close()
+        if self._processes is not None:
+            await self._processes.close()
 
 
-def place_of(executor: Any, shipment: Shipment, max_workers: int) -> Place:
-    """`local`; `dask` for a cluster of local processes; what `--on` takes; or a Dask client. Raises UsageError."""
+def place_of(executor: Any, pack: Callable[[], Shipment], max_workers: int) -> Place:
+    """`local`; `dask` for a cluster of local processes; what `--on` takes; or a Dask client.
+
+    `pack` makes the pipeline ready to travel, where it has to. Raises UsageError.
+    """
     if executor == "local":
-        return Here(shipment, max_workers)
+        return Here(pack, max_workers)
     from quark_bench.execute.dask_agents import DaskAgents
     from quark_bench.execute.process import check_can_spawn, cores
 
@@ -54,7 +65,7 @@ def place_of(executor: Any, shipment: Shipment, max_workers: int) -> Place:
         executor = read_spec("local" if executor == "dask" else executor)
         if executor.starts:
             check_can_spawn()
-    return DaskAgents(executor, shipment, min(max_workers, cores()))
+    return DaskAgents(executor, pack(), min(max_workers, cores()))
 
 
 def moved_pipeline(pipeline: Pipeline, place: Place) -> Pipeline:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from quark_bench.critical_path import NOTHING, UnderWay, under_way
-from quark_bench.record import REFUSAL, Record, RecordStatus, Span, SpanStatus
+from quark_bench.record import ENGINE_FAULT, REFUSAL, Record, RecordStatus, Span, SpanStatus
 from quark_bench.schedule import earliest_ends, longest_path
 from quark_bench.stats import Interval, mean_interval, quantile_interval
 
@@ -114,6 +114,8 @@ class LiveStatistics:
     shared: int = 0
     """Prompts that were answered by the execution of an equal one."""
     parallel: int = 0
+    went_sequential: int = 0
+    """Prompts whose agents went on one after another because of a fault of the engine."""
     in_flight: int = 0
     peak_in_flight: int = 0
     latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
@@ -155,6 +157,7 @@ class LiveStatistics:
         record = handled.record
         self.statuses[record.status] += 1
         self.parallel += handled.parallel
+        self.went_sequential += record.error is not None and record.error.startswith(ENGINE_FAULT)
         self.latencies_s.append(handled.answered_s)
         self.lifetimes_s.append(record.latency_s)
         self.lifetime_s += record.latency_s
@@ -241,6 +244,7 @@ class LiveStatistics:
             "average_execution_time": self.mean(self.lifetime_s),
             "degraded_tasks": self.statuses[RecordStatus.DEGRADED],
             "shared_tasks": self.shared,
+            "went_sequential": self.went_sequential,
         }
 
     def longest_agent(self) -> str | None:

@@ -46,7 +46,7 @@ def first_manifest(
             "answer": pipeline.answer,
             "model": pipeline.model.name if pipeline.model else None,
             "latency_profile": pipeline.latency_profile,
-            "learns_in": pipeline.learns_in,
+            "learns_in": _learns_in(pipeline, plan),
             "agents": [
                 {
                     "name": step.name,
@@ -81,6 +81,12 @@ def first_manifest(
         "client": this_client(),
         "conservation": count_trials({}, plan.planned),
     }
+
+
+def _learns_in(pipeline: Pipeline, plan: Plan) -> str | None:
+    """Where any of the arms learns: one that does cannot be compared with the others, nor they with it."""
+    files = ((arm.pipeline or pipeline).learns_in for arm in plan.arms)
+    return next((file for file in files if file is not None), None)
 
 
 def _fallback_told(agent: Agent) -> str | None:

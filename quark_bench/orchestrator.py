@@ -83,8 +83,8 @@ class AsyncOrchestrator:
         if strategy not in ("auto", *(each.value for each in Strategy)):
             raise UsageError(f"strategy={strategy!r}: give auto, parallel or sequential")
         self.max_workers = max_workers
-        self.pipeline, shipment = resolve(_remembering(memory) if pipeline == "quark" else pipeline)
-        self._place = place_of(executor, shipment, max_workers)
+        self.pipeline, pack = resolve(_remembering(memory) if pipeline == "quark" else pipeline)
+        self._place = place_of(executor, pack, max_workers)
         self._moved = moved_pipeline(self.pipeline, self._place)
         self.router = read_routes(routes) if isinstance(routes, str | Path) else routes or self.pipeline.router
         self._routing = None if self.router is None else self.router.on(self.pipeline)

@@ -34,7 +34,7 @@ def counted(before: Mapping[str, Any], counts: CacheCounts) -> dict[str, Any]:
 
 @contextmanager
 def opened_cache(path: str | Path | None) -> Iterator[SqliteCache | None]:
-    """The cache in that file, closed at the end. Raises CacheError."""
+    """The cache in that file, closed at the end. Raises as SqliteCache does."""
     if path is None:
         yield None
         return

@@ -134,6 +134,7 @@ def _close(*connections: sqlite3.Connection) -> None:
 
 def _check(path: Path, connection: sqlite3.Connection, kind: Kind) -> None:
     """Raise DataError for a database that is of another kind or version."""
+    connection.execute("SELECT count(*) FROM sqlite_master")  # damage of its first page shows now
     found, version = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
     if found != kind.application_id:
         raise DataError(f"{path}: something else than a {kind.name}; give another path, or move it away")

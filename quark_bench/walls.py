@@ -16,6 +16,8 @@ FULL_MEMORY = 0.8
 """Share of the machine's memory from which a program had better take less."""
 SLOW_S = 3.0
 """Mean execution time from which the design document calls a pipeline slow."""
+NOTICEABLE_S = 0.1
+"""Below this, a person takes an answer for immediate (Nielsen 1993, "Usability Engineering", ch. 5)."""
 WAITING = 0.2
 """Share of the prompts' time spent in line for a worker that more workers would do something about."""
 
@@ -158,7 +160,7 @@ def warnings(load: Load) -> Iterator[str]:
             f"memory: this process holds {BYTES.format(load.memory_bytes)}, {SHARE.format(load.memory_share)} of the "
             f"machine's; lower --max-workers to {max(1, load.max_workers // 2)}"
         )
-    if load.lifetime_s > 0 and load.queue_s > WAITING * load.work_s:
+    if load.queue_s > max(NOTICEABLE_S, WAITING * load.work_s):
         yield (
             f"slow: calls of a prompt wait {SECONDS.format(load.queue_s)} for a worker; raise --max-workers to "
             f"{more_workers(load)}"

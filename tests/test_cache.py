@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quark_bench.cache import LEAST_BYTES, SqliteCache
-from quark_bench.errors import CacheError
+from quark_bench.errors import DataError, ExecutionError, UsageError
 
 ROOT = Path(__file__).parents[1]
 
@@ -102,10 +102,10 @@ def test_reads_that_no_write_followed_count_after_a_restart_too(tmp_path):
 
 def test_a_read_writes_nothing(cache):
     cache.put("k", b"value")
-    before = cache._writer.total_changes
+    before = cache._file._writer.total_changes
     for _ in range(100):
         assert cache.get("k") == b"value"
-    assert cache._writer.total_changes == before
+    assert cache._file._writer.total_changes == before
 
 
 def test_a_value_that_is_too_old_is_not_given_and_goes_with_the_next_write(tmp_path):
@@ -117,14 +117,15 @@ def test_a_value_that_is_too_old_is_not_given_and_goes_with_the_next_write(tmp_p
     now[0] += 0.5
     assert opened.get("old") is None
     opened.put("new", b"value")
-    assert opened._reader.execute("SELECT key FROM kept").fetchall() == [("new",)]
+    with sqlite3.connect(opened.path) as looking:
+        assert looking.execute("SELECT key FROM kept").fetchall() == [("new",)]
     opened.close()
 
 
 def test_a_value_that_would_drive_out_all_others_is_refused(tmp_path):
     opened = SqliteCache(tmp_path / "cache.sqlite", LEAST_BYTES)
     opened.put("small", b"value")
-    with pytest.raises(CacheError, match="too large"):
+    with pytest.raises(DataError, match="too large"):
         opened.put("large", bytes(LEAST_BYTES))
     assert opened.get("small") == b"value"
     opened.close()
@@ -168,7 +169,7 @@ def test_a_write_under_somebody_elses_lock_fails_soon_and_reads_go_on(cache):
     cache.put("k", b"value")
     other = sqlite3.connect(cache.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(CacheError, match="locked"):
+    with pytest.raises(ExecutionError, match="locked"):
         cache.put("l", b"value")
     assert cache.get("k") == b"value"
     other.execute("ROLLBACK")
@@ -183,12 +184,12 @@ def test_a_write_that_the_disk_has_no_room_for_fails_and_the_rest_stays(cache):
     script = """
         import resource, sys
         from quark_bench.cache import SqliteCache
-        from quark_bench.errors import CacheError
+        from quark_bench.errors import QuarkBenchError
         cache = SqliteCache(sys.argv[1])
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
         try:
             cache.put("l", bytes(1_000_000))
-        except CacheError as error:
+        except QuarkBenchError as error:
             print(error)
         print(cache.get("k"))
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -222,18 +223,18 @@ def damaged(path):
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (foreign, "another program; give a path of its own"),
-        (newer, "another version of quark-bench; delete it"),
-        (lambda path: path.write_text("my notes\n" * 200), "give another path, or delete"),
-        (damaged, "give another path, or delete"),
-        (lambda path: path.mkdir(), "directory"),
+        (foreign, "something else than a cache of outputs; give another path"),
+        (newer, "of format 99, this quark-bench reads format 1"),
+        (lambda path: path.write_text("my notes\n" * 200), "no cache of outputs, or a damaged one"),
+        (damaged, "no cache of outputs, or a damaged one"),
+        (lambda path: path.mkdir(), "cannot be opened"),
     ],
 )
 def test_a_file_that_is_no_cache_is_refused_and_left_as_it_is(tmp_path, make, told):
     path = tmp_path / "cache.sqlite"
     make(path)
     before = path.read_bytes() if path.is_file() else None
-    with pytest.raises(CacheError, match=told) as raised:
+    with pytest.raises(DataError, match=told) as raised:
         SqliteCache(path)
     assert str(raised.value).startswith(str(path))
     assert before is None or path.read_bytes() == before
@@ -242,15 +243,15 @@ def test_a_file_that_is_no_cache_is_refused_and_left_as_it_is(tmp_path, make, to
 def test_a_file_that_is_damaged_while_it_is_open_fails_its_reads_as_a_cache(cache):
     for n in range(200):
         cache.put(str(n), os.urandom(1000))
-    cache._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    cache._file._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     size = cache.path.stat().st_size
     with cache.path.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * (size - 4096))
-    with pytest.raises(CacheError):
+    with pytest.raises(DataError):
         _ = [cache.get(str(n)) for n in range(200)]
 
 
 def test_a_cache_without_room_is_refused(tmp_path):
-    with pytest.raises(CacheError, match="too small"):
+    with pytest.raises(UsageError, match="too small"):
         SqliteCache(tmp_path / "cache.sqlite", most_bytes=1000)

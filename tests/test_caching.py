@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from quark_bench.agent import agent
 from quark_bench.dataset import Prompt
-from quark_bench.errors import CacheError, UsageError
+from quark_bench.errors import DataError, ExecutionError, UsageError
 from quark_bench.execute.attempt import make_callee
 from quark_bench.execute.caching import CacheCounts, Caching, NotPlainError, decode, encode, key_of
 from quark_bench.execute.deadlines import Deadlines
@@ -61,10 +61,10 @@ class Broken:
     """A cache on a disk that is gone."""
 
     def get(self, key):
-        raise CacheError("/gone/cache.sqlite: no such file")
+        raise ExecutionError("/gone/cache.sqlite: no such file")
 
     def put(self, key, value):
-        raise CacheError("/gone/cache.sqlite: the disk is full")
+        raise ExecutionError("/gone/cache.sqlite: the disk is full")
 
 
 class Hashes(dict):
@@ -231,7 +231,7 @@ def test_a_cache_that_fails_costs_no_call_and_is_counted():
         ((record, _),) = asked(caching, counted)
         assert record.status == "ok"
     assert (len(calls), caching.counts.misses, caching.counts.errors) == (2, 2, 4)
-    assert caching.counts.last_error == "CacheError: /gone/cache.sqlite: the disk is full"
+    assert caching.counts.last_error == "ExecutionError: /gone/cache.sqlite: the disk is full"
 
 
 def test_an_agent_whose_hash_is_unknown_is_called_and_counted_as_an_error():
@@ -380,7 +380,8 @@ def test_a_second_run_is_answered_from_the_cache_and_says_so(way, run_with, tmp_
     options = {"arms": [ALONE], "cache": tmp_path / "kept" / "cache.sqlite", "repeats": 2}
     first = run_with(way, 4, "cached.py:pipeline", **options)
     second = run_with(way, 4, "cached.py:pipeline", **options)
-    assert list(first.records["answer"]) == list(second.records["answer"])
+    trial = ["repeat", "prompt_id"]
+    assert first.records.set_index(trial)["answer"].to_dict() == second.records.set_index(trial)["answer"].to_dict()
     assert set(second.records["status"]) == {"ok"}
     assert set(second.records["attempts"]) == {1}, "the agent that may not be answered from it is called"
     of_agent = second.spans.groupby("agent")["status"].unique()
@@ -409,5 +410,5 @@ def test_a_cache_that_no_agent_would_ask_is_wrong_usage(inline, run_with, tmp_pa
 def test_a_file_that_is_no_cache_stops_the_run_before_it_starts(inline, run_with, tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("my notes\n" * 200)
-    with pytest.raises(CacheError, match="give another path"):
+    with pytest.raises(DataError, match="move it away"):
         run_with(inline, 2, "cached.py:pipeline", cache=path)

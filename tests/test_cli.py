@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -17,6 +18,7 @@ import psutil
 import pytest
 
 from quark_bench.cli import main
+from quark_bench.conversations import Conversations
 from quark_bench.sources.packed import packed_file
 
 QUICKSTART = str(packed_file("quickstart.jsonl"))
@@ -187,6 +189,22 @@ def test_a_schedulers_address_is_where_the_run_takes_place(here, cluster, granul
     assert sorted(records["answer"]) == [f"prompt number {n}" for n in range(6)]
 
 
+def test_a_run_learns_only_when_it_is_asked_to_and_says_so_everywhere(here, quickstart):
+    told = quark_bench(here, "run", QUICKSTART, *QUICK, "--learn", "kept/memory.db", "--json")
+    assert told.code == 0, told.err
+    data, manifest = strict_json(told.out), strict_json((only_run(here) / "manifest.json").read_text())
+    assert data["learns_in"] == manifest["pipeline"]["learns_in"] == str(here / "kept" / "memory.db")
+    assert data["comparable"] is False
+    assert told.err.count("learning as it goes") == 1
+    assert "do not compare" in " ".join(told.err.split())
+    assert "Not comparable across arms and repeats." in Path(here / data["report"]).read_text()
+    with closing(Conversations(here / "kept" / "memory.db")) as store:
+        assert store.lessons({"mount", "everest", "high", "metr"})
+    folder, plain = quickstart
+    assert "learn" not in plain.out
+    assert strict_json((only_run(folder) / "manifest.json").read_text())["pipeline"]["learns_in"] is None
+
+
 def test_the_command_is_kept_with_the_run(quickstart):
     folder, _ = quickstart
     manifest = strict_json((only_run(folder) / "manifest.json").read_text())
@@ -263,6 +281,8 @@ REFUSED = {
     "--pipeline quark --knowledge nowhere.jsonl": "nowhere.jsonl: cannot be opened",
     "--latency demo": "--latency is for the built-in pipeline; leave it out with --pipeline own.py:echo",
     "--knowledge prompts.jsonl": "--knowledge is for the built-in pipeline",
+    "--learn own.db": "--learn is for the built-in pipeline; leave it out with --pipeline own.py:echo",
+    "--pipeline quark --learn prompts.jsonl": "prompts.jsonl: no store of conversations, or a damaged one",
     "--model gpt": "--model is for the built-in pipeline",
     "--score exactt": "no such scorer; did you mean 'exact'?",
     "--workers 0": "--workers 0: give 1 or more",

@@ -54,6 +54,7 @@ def test_the_blocks_cover_every_trial_once(manifest):
 def test_the_pipeline_is_told_with_its_needs_and_policies(manifest):
     told = manifest["pipeline"]
     assert (told["name"], told["answer"], told["model"], told["latency_profile"]) == ("support", "answer", None, None)
+    assert told["learns_in"] is None
     first, second = told["agents"]
     assert first == {
         "name": "found",

@@ -233,6 +233,15 @@ def test_a_run_learns_wherever_its_agents_are(way, run_with, path, knowledge):
     assert (lesson.bore, lesson.idle) == ({"k-2"}, {"k-1"})
 
 
+def test_a_run_of_which_one_arm_learns_is_one_that_learns(inline, run_with, path, knowledge):
+    model = Fixed("hummingbirds hover")
+    learning = quark(knowledge=knowledge, model=model, memory=path, learn=True)
+    run_ = run_with(
+        inline, [ASKED], quark(knowledge=knowledge, model=model), arms=[Arm("plain"), Arm("taught", pipeline=learning)]
+    )
+    assert run_.findings.titled("Latency") == "Latency, learning as it goes"
+
+
 # -- what is refused
 
 

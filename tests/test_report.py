@@ -254,7 +254,7 @@ def hostile_run(text=MARKUP, layout=HOSTILE_LAYOUT, arms=HOSTILE_ARMS):
     facts = {**run.manifest, "command": text, "provenance": {text: text}, "run_id": text, "state": text}
     facts |= {"started": text, "chaos": f"{text.replace(':', '').replace(';', '')}: error=0.5"}
     facts["dataset"] = facts["dataset"] | {"name": text, "path": f"/{text}"}
-    facts["pipeline"] = facts["pipeline"] | {"name": text, "model": text, "latency_profile": text}
+    facts["pipeline"] = facts["pipeline"] | {"name": text, "model": text, "latency_profile": text, "learns_in": text}
     facts["granularity"] = {"choice": text, "reason": text}
     facts["cache"] = {"file": text, "errors": 1, "last_error": text}
     facts["cluster"] = dict.fromkeys(facts["cluster"], text)
@@ -385,6 +385,20 @@ def test_every_table_and_figure_of_a_simulated_run_says_so(findings):
     assert [title for title in titles if "simulated latency (demo)" not in title] == []
     for figure in (attribution_figure, latency_figure, order_figure, waterfall_figure):
         assert "simulated latency (demo)</text>" in figure(findings)
+
+
+def test_every_table_and_figure_of_a_run_that_learned_says_so_and_that_its_arms_do_not_compare(findings):
+    learned = {**findings.manifest, "pipeline": {**findings.manifest["pipeline"], "learns_in": "/home/me/memory.db"}}
+    run = replace(findings, manifest=learned)
+    page, table = render(run), " ".join(shown(run_table(run)).split())
+    titles = re.findall(r"<caption>(.*?)</caption>", page, re.DOTALL)
+    titles += re.findall(r'<svg class="figure" role="img" aria-label="(.*?)"', page)
+    assert [title for title in titles if "learning as it goes" not in title] == []
+    assert table.count("learning as it goes") == 1
+    for told in (page, table):
+        assert "in /home/me/memory.db" in told
+        assert "its arms and repeats do not compare" in told
+    assert "do not compare" not in render(findings) + shown(run_table(findings))
 
 
 def test_differing_answers_are_named(findings):
@@ -618,7 +632,7 @@ def test_bars_on_the_critical_path_add_up_to_it(findings):
 
 
 def test_a_run_with_a_cache_says_so_in_every_title_and_tells_what_was_reused(findings):
-    about = {"file": "/kept/cache.sqlite", "not_kept": 1, "errors": 3, "last_error": "CacheError: locked"}
+    about = {"file": "/kept/cache.sqlite", "not_kept": 1, "errors": 3, "last_error": "ExecutionError: locked"}
     cached = replace(findings, manifest=findings.manifest | {"cache": about})
     spans = findings.trials.all_spans.copy()
     spans.loc[spans["agent"] == "metrics", ["status", "attempt"]] = ["cached", 0]
@@ -631,8 +645,8 @@ def test_a_run_with_a_cache_says_so_in_every_title_and_tells_what_was_reused(fin
     text, page = shown(run_table(cached), 400), render(cached)
     told = (
         "Cache /kept/cache.sqlite: 192 calls answered by equal ones; 1 output not kept, being no plain data; 3 faults "
-        "of the cache, the last one CacheError: locked; latency and throughput of arms that were answered so are not "
-        "comparable"
+        "of the cache, the last one ExecutionError: locked; latency and throughput of arms that were answered so are "
+        "not comparable"
     )
     assert told in text
     assert told in page

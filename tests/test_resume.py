@@ -122,6 +122,7 @@ def test_each_session_begins_with_closed_breakers_and_tells_its_own(way, tmp_pat
         ({"arms": [Arm("async", in_flight=3)]}, "the arms"),
         ({"repeats": 4}, "the repeats"),
         ({"seed": 1}, "the seed"),
+        ({"pipeline": Pipeline("one", [shout], learns_in="memory.db")}, "what it learns in"),
     ],
 )
 def test_a_run_is_not_continued_with_anything_changed(inline, tmp_path, change, named):

@@ -62,6 +62,7 @@ DAMAGE = [
     (("dataset",), []),
     (("dataset", "path"), 3),
     (("dataset", "fields"), {"text": 3}),
+    (("pipeline", "learns_in"), 3),
     (("pipeline", "agents", 1, "needs"), ["second"]),
     (("pipeline", "agents", 0, "needs"), ["second"]),
     (("pipeline", "agents", 0, "name"), "second"),
