@@ -10,6 +10,7 @@ from quark_bench.walls import (
     ALONE,
     FULL_MEMORY,
     MUCH,
+    NOTICEABLE_S,
     SLOW_S,
     WAITING,
     Load,
@@ -174,7 +175,7 @@ def test_a_target_is_out_of_reach_only_where_its_bound_misses_it(load):
 @given(loads())
 def test_each_warning_is_given_exactly_where_it_applies_and_names_what_to_change(load):
     given_ = {text.partition(":")[0]: text for text in warnings(load)}
-    waits = load.queue_s > WAITING * load.work_s
+    waits = load.queue_s > max(NOTICEABLE_S, WAITING * load.work_s)
     applies = {
         "memory": load.memory_share > FULL_MEMORY,
         "slow": waits or load.lifetime_s > SLOW_S,
@@ -187,6 +188,10 @@ def test_each_warning_is_given_exactly_where_it_applies_and_names_what_to_change
         "failures": ["reasoning: ValueError: no", "--log FILE", "retries=", "fallback=", "breaker="],
     }
     assert all(each in text for name, text in given_.items() for each in change[name])
+
+
+def test_a_wait_that_nobody_notices_is_not_warned_of():
+    assert list(warnings(replace(CALM, work_s=0.01, queue_s=0.09))) == []
 
 
 def test_a_calm_load_is_warned_of_nothing():
