@@ -691,8 +691,11 @@ def test_a_set_up_that_fails_is_told_to_every_caller():
     async def work(orchestrator):
         await orchestrator.handle("hello")
 
+    unready = AsyncOrchestrator(pipeline=Pipeline("broken", [answer]))
     with pytest.raises(ExecutionError, match="set-up of agent 'answer' failed"):
-        live(AsyncOrchestrator(pipeline=Pipeline("broken", [answer])), work)
+        live(unready, work)
+    with pytest.raises(UsageError, match="make another one"):
+        live(unready, work)
     with pytest.raises(ExecutionError, match="no index here"):
         AsyncOrchestrator(pipeline=Pipeline("broken", [answer])).agents["answer"]._ensure_model()
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from quark_bench import Orchestrator, Pipeline, agent
-from quark_bench.errors import UsageError
+from quark_bench.errors import ExecutionError, UsageError
 
 
 class Noted:
@@ -81,6 +81,19 @@ def test_after_its_end_it_refuses_prompts_with_words_and_leaves_no_thread():
         with pytest.raises(UsageError, match="make another one"):
             orchestrator.handle("late")
     orchestrator.shutdown()
+    assert len(threads_of_ours()) == before
+
+
+def test_agents_are_set_up_on_entering_and_what_fails_there_leaves_no_thread():
+    def broken():
+        raise OSError("no index here")
+
+    before = len(threads_of_ours())
+    unready = Orchestrator(pipeline=Pipeline("broken", [agent(name="reader", setup=broken)(lambda prompt: "never")]))
+    with pytest.raises(ExecutionError, match="no index here"), unready:
+        pass
+    with pytest.raises(UsageError, match="make another one"):
+        unready.handle("hello")
     assert len(threads_of_ours()) == before
 
 
