@@ -355,7 +355,11 @@ class AsyncOrchestrator:
                 file.close()
 
     async def __aenter__(self) -> Self:
-        await self._start()
+        try:
+            await self._start()
+        except BaseException:
+            await self.shutdown()
+            raise
         return self
 
     async def __aexit__(

@@ -70,6 +70,11 @@ class Orchestrator:
             raise
 
     def __enter__(self) -> Self:
+        try:
+            self._call(self._inner.__aenter__())
+        except BaseException:
+            self.shutdown()
+            raise
         return self
 
     def __exit__(

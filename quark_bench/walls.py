@@ -110,7 +110,7 @@ def find_wall(load: Load) -> Wall | None:
     walls = [by_prompts, by_workers]
     if load.cpu_share > 0:
         advice = "the event loop's core is busy; give agents that compute cpu=True, or use executor='dask'"
-        walls.append(Wall("this process's CPU", load.throughput_per_s / load.cpu_share, advice))
+        walls.append(Wall("this process's CPU", load.throughput_per_s / min(load.cpu_share, 1.0), advice))
     return min(walls, key=lambda wall: wall.bound_per_s)
 
 

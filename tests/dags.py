@@ -48,8 +48,8 @@ def routed_pipelines(draw):
     finder = draw(st.sampled_from(names))
     agents = []
     for number, name in enumerate(names):
-        how = {earlier: draw(st.sampled_from(["", "", "needs", "takes"])) for earlier in names[:number]}
-        turns = draw(st.integers(0, 6))
+        how = {earlier: draw(st.sampled_from(["", "", "needs", "takes", "takes"])) for earlier in names[:number]}
+        turns = draw(st.integers(0, 9))
         agents.append(
             named(
                 name,

@@ -3,13 +3,14 @@
 import asyncio
 import json
 import logging
+import os
 import threading
 import time
 from collections import Counter
 
 import pytest
 
-from quark_bench import AsyncOrchestrator, Orchestrator, Pipeline, Prompt, Router, agent
+from quark_bench import AsyncOrchestrator, Pipeline, Prompt, Router, agent
 from quark_bench.errors import ExecutionError, PipelineError, UsageError
 from quark_bench.execute import threads
 from quark_bench.record import SpanStatus
@@ -143,13 +144,53 @@ def test_many_prompts_share_the_workers_and_keep_all_of_them_busy(workers):
     assert counted.most == workers
 
 
-def test_a_conversation_with_one_prompt_does_not_wait_for_one_with_a_hundred():
+def test_sync_and_async_agents_share_the_workers():
+    under_way, most = 0, 0
+
+    def count(change):
+        nonlocal under_way, most
+        under_way += change
+        most = max(most, under_way)
+
+    @agent
+    def blocks(prompt):
+        count(1)
+        time.sleep(0.003)
+        count(-1)
+
+    @agent
+    async def waits(prompt):
+        count(1)
+        await asyncio.sleep(0.003)
+        count(-1)
+
+    @agent
+    async def answer(blocks, waits):
+        return "both"
+
+    async def work(orchestrator):
+        return await asyncio.gather(*(orchestrator.handle(f"p{n}") for n in range(20)))
+
+    answers = live(AsyncOrchestrator(3, pipeline=Pipeline("mixed", [blocks, waits, answer])), work)
+    assert {str(answer) for answer in answers} == {"both"}
+    assert most == 3
+
+
+@pytest.mark.parametrize(
+    ("alone", "named"),
+    [
+        (("one",), {"conversation": "alone"}),
+        ((Prompt("q", "one", metadata={"conversation": "alone"}),), {}),
+    ],
+    ids=["by the caller", "by the prompt"],
+)
+def test_a_conversation_with_one_prompt_does_not_wait_for_one_with_a_hundred(alone, named):
     counted = Counted()
 
     async def work(orchestrator):
         crowd = [asyncio.ensure_future(orchestrator.handle(f"c{n}", conversation="crowd")) for n in range(100)]
         await asyncio.sleep(0.01)
-        await orchestrator.handle("one", conversation="alone")
+        await orchestrator.handle(*alone, **named)
         left = sum(not each.done() for each in crowd)
         await asyncio.gather(*crowd)
         return left
@@ -284,6 +325,21 @@ def test_of_two_callers_with_an_equal_prompt_one_may_give_up(tmp_path, notes):
     assert (str(answer), calls(notes)) == ("answer to the same", 1)
 
 
+def test_prompts_of_equal_text_that_differ_in_what_agents_see_are_not_equal(tmp_path):
+    @agent(cache=True)
+    async def answer(prompt):
+        await asyncio.sleep(0.01)
+        return f"{prompt.text} in {prompt.metadata['place']}"
+
+    async def work(orchestrator):
+        asked = (Prompt(f"q-{place}", "weather", metadata={"place": place}) for place in ("Rome", "Oslo", "Rome"))
+        return await asyncio.gather(*(orchestrator.handle(prompt) for prompt in asked))
+
+    answers = live(AsyncOrchestrator(pipeline=Pipeline("told", [answer]), cache=tmp_path / "cache.sqlite"), work)
+    assert [str(answer) for answer in answers] == ["weather in Rome", "weather in Oslo", "weather in Rome"]
+    assert [answer.shared for answer in answers] == [False, False, True]
+
+
 # -- memory
 
 
@@ -371,6 +427,37 @@ def test_routes_come_from_a_file_and_a_wrong_one_names_the_nearest_agent(tmp_pat
     path.write_text('[routes]\nlong = ["aftr"]\n')
     with pytest.raises(PipelineError, match="did you mean 'after'"):
         AsyncOrchestrator(pipeline=routed(), routes=path)
+
+
+def test_an_agent_that_was_not_needed_and_failed_degrades_no_answer():
+    @agent
+    async def nlu(prompt):
+        await asyncio.sleep(0.01)
+        return "short"
+
+    @agent
+    async def broken(prompt):
+        raise ValueError("never mind")
+
+    @agent
+    async def answer(nlu, broken="without"):
+        return broken
+
+    async def work(orchestrator):
+        answer = await orchestrator.handle("hello")
+        return answer, (await answer.finished()).record
+
+    pipeline = Pipeline("routed", [nlu, broken, answer], answer="answer", router=Router("nlu", {"short": ()}))
+    answer, record = live(AsyncOrchestrator(pipeline=pipeline, strategy="parallel"), work)
+    assert (answer.text, answer.status, record.status, record.error) == ("without", "ok", "ok", None)
+
+
+def test_categories_without_a_route_are_counted_together_however_many_there_are():
+    async def work(orchestrator):
+        await asyncio.gather(*(orchestrator.handle(f"category-{n} one") for n in range(20)))
+        return await orchestrator.get_performance_stats()
+
+    assert live(AsyncOrchestrator(99, pipeline=routed()), work)["routes"].keys() == {"(whole pipeline)"}
 
 
 # -- strategy
@@ -546,6 +633,46 @@ def test_shutting_down_lets_prompts_end_and_takes_no_more():
     assert all(answer.success for answer in asyncio.run(run()))
 
 
+def test_prompts_that_wait_for_the_set_up_when_it_is_shut_down_begin_and_end_or_are_refused():
+    """None of them begins after `shutdown` has returned."""
+
+    def slowly():
+        time.sleep(0.1)
+
+    counted = Counted()
+
+    async def run():
+        orchestrator = AsyncOrchestrator(pipeline=Pipeline("slow", [counted.agent("answer", setup=slowly)]))
+        asked = [asyncio.ensure_future(orchestrator.handle(f"p{n}")) for n in range(3)]
+        await asyncio.sleep(0.02)
+        await orchestrator.shutdown()
+        called = counted.calls["answer"]
+        ended = await asyncio.gather(*asked, return_exceptions=True)
+        return called, ended
+
+    called, ended = asyncio.run(run())
+    answered = [each for each in ended if not isinstance(each, UsageError)]
+    assert all(answer.success for answer in answered)
+    assert called == counted.calls["answer"] == len(answered) > 0
+
+
+def test_shutting_down_lets_the_last_answer_be_remembered(tmp_path):
+    async def run():
+        orchestrator = AsyncOrchestrator(memory=tmp_path / "memory.sqlite")
+        asked = asyncio.ensure_future(orchestrator.handle("My locker has the number nine.", conversation="mine"))
+        while not orchestrator.execution_stats["total_tasks"]:
+            await asyncio.sleep(0.001)
+        await orchestrator.shutdown()
+        return await asked
+
+    async def look(orchestrator):
+        return await orchestrator.history("mine")
+
+    assert asyncio.run(run()).text is not None
+    turns = live(AsyncOrchestrator(memory=tmp_path / "memory.sqlite"), look)
+    assert [turn.prompt for turn in turns] == ["My locker has the number nine."]
+
+
 def test_another_event_loop_is_refused_with_words():
     orchestrator = AsyncOrchestrator(pipeline=Counted().pipeline())
     asyncio.run(orchestrator.handle("hello"))
@@ -564,8 +691,11 @@ def test_a_set_up_that_fails_is_told_to_every_caller():
     async def work(orchestrator):
         await orchestrator.handle("hello")
 
+    unready = AsyncOrchestrator(pipeline=Pipeline("broken", [answer]))
     with pytest.raises(ExecutionError, match="set-up of agent 'answer' failed"):
-        live(AsyncOrchestrator(pipeline=Pipeline("broken", [answer])), work)
+        live(unready, work)
+    with pytest.raises(UsageError, match="make another one"):
+        live(unready, work)
     with pytest.raises(ExecutionError, match="no index here"):
         AsyncOrchestrator(pipeline=Pipeline("broken", [answer])).agents["answer"]._ensure_model()
 
@@ -602,6 +732,21 @@ def test_agents_that_burn_cpu_are_called_in_processes_of_their_own():
     assert live(AsyncOrchestrator(2, pipeline=Pipeline("places", [here, there, both])), work) == ["yes"] * 3
 
 
+def test_agents_that_were_set_up_beforehand_are_still_called_elsewhere(cluster):
+    @agent
+    def there(prompt):
+        import os
+
+        return os.getpid()
+
+    async def work(orchestrator):
+        return await orchestrator.handle("hello")
+
+    orchestrator = AsyncOrchestrator(pipeline=Pipeline("places", [there]), executor=cluster)
+    orchestrator.agents["there"]._ensure_model()
+    assert live(orchestrator, work).text not in (None, str(os.getpid()))
+
+
 def test_the_same_agents_run_on_a_dask_cluster_with_no_other_change(cluster):
     async def work(orchestrator):
         answers = await asyncio.gather(
@@ -610,24 +755,3 @@ def test_the_same_agents_run_on_a_dask_cluster_with_no_other_change(cluster):
         return [str(answer) for answer in answers]
 
     assert live(AsyncOrchestrator(executor=cluster), work) == live(AsyncOrchestrator(), work)
-
-
-# -- the synchronous one
-
-
-def test_the_synchronous_orchestrator_gives_the_same_answers_one_after_another():
-    counted = Counted()
-    with Orchestrator(pipeline=counted.pipeline()) as orchestrator:
-        answers = [orchestrator.handle(text) for text in ("one", "two")]
-        stats = orchestrator.get_performance_stats()
-    assert [str(answer) for answer in answers] == ["answer of one", "answer of two"]
-    assert (counted.most, stats["execution_stats"]["completed_tasks"]) == (1, 2)
-    assert stats["strategy"]["strategy"] == "sequential"
-
-
-def test_the_synchronous_orchestrator_works_inside_a_running_loop():
-    async def run():
-        with Orchestrator(pipeline=Counted().pipeline()) as orchestrator:
-            return orchestrator.handle("hello")
-
-    assert str(asyncio.run(run())) == "answer of hello"

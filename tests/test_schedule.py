@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quark_bench.schedule import earliest_ends, longest_chain, longest_path, makespan, time_at_server
+from quark_bench.schedule import earliest_ends, longest_chain, longest_path, makespan, most_at_once, time_at_server
 
 DIAMOND = ((), (0,), (0,), (1, 2))
 
@@ -61,6 +61,24 @@ def test_the_chain_follows_needs_and_lasts_as_long_as_the_critical_path(
     assert needs[chain[0]] == ()
     assert all(before in needs[after] for before, after in pairwise(chain))
     assert sum(durations_s[index] for index in chain) == pytest.approx(longest_path(durations_s, needs))
+
+
+@given(graphs())
+def test_the_most_at_once_are_the_largest_set_of_steps_that_do_without_each_other(
+    graph: tuple[list[float], list[tuple[int, ...]]],
+) -> None:
+    needs = graph[1]
+    behind: list[set[int]] = []
+    for needed in needs:
+        behind.append(set(needed).union(*(behind[need] for need in needed)))
+    subsets = (subset for size in range(len(needs) + 1) for subset in combinations(range(len(needs)), size))
+    independent = (subset for subset in subsets if not any(behind[step].intersection(subset) for step in subset))
+    assert most_at_once(needs) == max(map(len, independent))
+
+
+def test_steps_at_different_depths_can_be_under_way_at_once() -> None:
+    assert most_at_once([(), (), (1,), (1,)]) == 3
+    assert most_at_once([]) == 0
 
 
 @given(graphs(), st.floats(0, 10))

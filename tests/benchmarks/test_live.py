@@ -55,7 +55,6 @@ def drive(profile, workers, prompts, callers):
 def one_synchronous_caller(profile, prompts=2):
     """Prompts a second."""
     with Orchestrator(pipeline=quark(latency=profile), routes=WHOLE) as orchestrator:
-        orchestrator.get_performance_stats()
         begun_s = time.perf_counter()
         for text in texts(prompts):
             orchestrator.handle(text)
