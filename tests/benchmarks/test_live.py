@@ -26,25 +26,26 @@ class Seen(NamedTuple):
 
 
 def drive(profile, workers, prompts, callers):
-    """Callers ask one prompt after another; until the last agent of the last prompt has ended."""
+    """Callers ask the next prompt when they have an answer; until the last agent of the last prompt has ended."""
 
     async def run():
         orchestrator = AsyncOrchestrator(workers, pipeline=quark(latency=profile), routes=WHOLE)
-        asked, latencies_s, works_s = iter(texts(prompts)), [], []
+        asked, latencies_s, answers = iter(texts(prompts)), [], []
 
         async def caller():
             for text in asked:
                 begun_s = time.perf_counter()
                 answer = await orchestrator.handle(text)
                 latencies_s.append(time.perf_counter() - begun_s)
-                assert answer.success
-                works_s.append((await answer.finished()).record.work_s)
+                answers.append(answer)
 
         async with orchestrator:
             begun_s = time.perf_counter()
             await asyncio.gather(*(caller() for _ in range(callers)))
+            works_s = [(await answer.finished()).record.work_s for answer in answers]
             took_s = time.perf_counter() - begun_s
             stats = await orchestrator.get_performance_stats()
+        assert all(answer.success for answer in answers)
         assert stats["execution_stats"]["completed_tasks"] == prompts
         return Seen(prompts / took_s, sum(latencies_s) / prompts, sum(works_s) / prompts, stats)
 
