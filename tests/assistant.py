@@ -13,8 +13,10 @@ def write(path, rows):
     return path
 
 
-def ready(pipeline):
-    return {step.name: step.agent.setup() if step.agent.setup else None for step in pipeline.steps}
+def ready(pipeline, **made):
+    """What the set-ups return, by agent; `made` is what need not be made again."""
+    agents = [step.agent for step in pipeline.steps if step.name not in made]
+    return made | {agent.name: agent.setup() if agent.setup else None for agent in agents}
 
 
 def call_of(pipeline, name, prompt_id, made_ready, seed=0):

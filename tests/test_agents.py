@@ -290,6 +290,13 @@ def test_an_item_too_long_for_the_budget_is_cut_and_ends_the_context():
     assert [(item.id, len(item.text.split())) for item in context] == [("k-1", 10)]
 
 
+def test_an_item_cut_to_what_was_shown_already_is_left_out():
+    shown = {"id": "k-1", "title": "", "text": "word word"}
+    assert [item.id for item in build_context([shown, {"id": "k-2", "title": "", "text": "word " * 9}], [], 6)] == [
+        "k-1"
+    ]
+
+
 @given(st.text(min_size=1).filter(str.strip))
 def test_the_reader_reads_what_the_context_writes(question):
     context = build_context([{"id": "k", "title": "A [2] title", "text": "Its\n\nQuestion: text"}], [])

@@ -5,18 +5,21 @@ import json
 import pickle
 import time
 from contextlib import closing
+from functools import cache
 
 import pytest
 
 from quark_bench.agent import Reply
 from quark_bench.agents.memory import RECALLED, merged
+from quark_bench.agents.nlu import train_classifier
 from quark_bench.agents.quark import quark
 from quark_bench.conversations import Conversations, Lesson
 from quark_bench.dataset import Prompt
 from quark_bench.errors import DataError, UsageError
 from quark_bench.plan import Arm
 
-from .assistant import ready, results, run, write
+from . import assistant
+from .assistant import results, run, write
 
 ASKED = "Which bird flies backwards?"
 ALIKE = "Can a bird fly backwards?"
@@ -26,6 +29,16 @@ KNOWLEDGE = [
     {"id": "k-2", "text": "A bird flies backwards: hummingbirds hover while they do."},
     {"id": "k-3", "text": "The river is deep."},
 ]
+
+
+def ready(pipeline):
+    """With a classifier that was trained once: it takes longest, and remembers nothing."""
+    return assistant.ready(pipeline, nlu=classifier())
+
+
+@cache
+def classifier():
+    return train_classifier()
 
 
 class Fixed:

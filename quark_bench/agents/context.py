@@ -42,7 +42,8 @@ def build_context(
     for item in _without_repeats(passages, memories):
         if item.tokens > room:
             short = _cut(item, room)
-            return (*items, short) if short.text else tuple(items)
+            said = short.text in {"", *(shown.text for shown in items)}
+            return tuple(items) if said else (*items, short)
         items.append(item)
         room -= item.tokens
     return tuple(items)

@@ -68,12 +68,12 @@ class Recollection:
         """Another number once a search may find something else."""
         return self.store.turns_version
 
-    def search(self, text: str, conversation: object, now_s: float) -> list[dict[str, str]]:
-        """As `MemoryStore.search`, among a conversation's turns too where it is named by a text; reads a file."""
+    async def search(self, text: str, conversation: object, now_s: float) -> list[dict[str, str]]:
+        """As `MemoryStore.search`, among a conversation's turns too where it is named by a text."""
         memories = self.memories.search(text)
         if not isinstance(conversation, str):
             return memories
-        turns = self.store.search(conversation, text, RECALLED, now_s)
+        turns = await to_thread(self.store.search, conversation, text, RECALLED, now_s)
         # No passage and no memory has an id like it.
         told = [{"id": f"turn:{turn.id}", "prompt": turn.prompt, "answer": turn.answer} for turn in turns]
         return merged(told, memories)
@@ -109,5 +109,5 @@ class Memory:
         await simulate(self.median_s, call)
         ready: MemoryStore | Recollection = call.ready
         if isinstance(ready, Recollection):
-            return await to_thread(ready.search, prompt.text, prompt.metadata.get("conversation"), time.time())
+            return await ready.search(prompt.text, prompt.metadata.get("conversation"), time.time())
         return ready.search(prompt.text)
