@@ -279,6 +279,14 @@ def test_the_end_of_a_pipe_is_the_end_of_the_session(tmp_path):
     assert [each.completed for each in sessions_in(tmp_path)] == [1]
 
 
+def test_a_conversation_goes_on_in_the_next_session(tmp_path):
+    meta_async(tmp_path, "start", *PACED, "--conversation", "mine", said="my name is Ada\n")
+    again = meta_async(tmp_path, "start", *PACED, "--conversation", "mine", said="history\n")
+    assert "You: my name is Ada\nYou said: my name is Ada\n" in again.stdout
+    other = meta_async(tmp_path, "start", *PACED, said="history\n")
+    assert "Ada" not in other.stdout
+
+
 def test_bytes_that_are_no_text_are_a_prompt_like_any_other(tmp_path):
     done = subprocess.run(
         [*COMMAND, "start", *PACED],
