@@ -217,8 +217,11 @@ class LiveStatistics:
         return total / self.ended if self.ended else 0.0
 
     def durations_s(self) -> list[float | None]:
-        """What each agent takes of late, in the pipeline's order; None where it has not been called."""
-        return [self.agents[name].recent_s for name in self.names]
+        """What each agent takes of late, in the pipeline's order; None before a prompt has ended, and from then on 0
+        for an agent that none has needed yet."""
+        unknown_s = 0.0 if self.ended else None
+        recent_s = (self.agents[name].recent_s for name in self.names)
+        return [unknown_s if each is None else each for each in recent_s]
 
     def performance_metrics(self, now_s: float) -> dict[str, Any]:
         """Rates and latencies; the first three under the names that the design document gives them."""

@@ -134,7 +134,7 @@ def test_an_agents_calls_are_counted_by_how_each_attempt_ended():
     assert (made.agents["nlu"].calls, made.agents["nlu"].cached) == (0, 1)
     assert (planning.calls, planning.skipped, planning.as_data()["mean_s"]) == (0, 1, None)
     assert made.queue_s == pytest.approx(0.25)
-    assert made.durations_s() == [None, pytest.approx(0.1), pytest.approx(0.1), None]
+    assert made.durations_s() == [0.0, pytest.approx(0.1), pytest.approx(0.1), 0.0]
 
 
 def test_what_an_agent_takes_of_late_outweighs_what_it_took_long_ago():
