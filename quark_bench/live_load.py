@@ -9,7 +9,6 @@ from typing import Any
 import psutil
 
 from quark_bench.live_stats import LiveStatistics
-from quark_bench.pipeline import Pipeline
 from quark_bench.walls import Load, find_wall, targets, warnings
 
 
@@ -28,11 +27,11 @@ class Resident:
         return self.memory_bytes() / self._machine_bytes
 
 
-def load_of(statistics: LiveStatistics, pipeline: Pipeline, max_workers: int, resident: Resident, now_s: float) -> Load:
+def load_of(statistics: LiveStatistics, max_workers: int, resident: Resident, now_s: float) -> Load:
     """What the orchestrator does, as `walls` weighs it."""
     busy_s, agents = statistics.busy_s(now_s), statistics.agents
     calls = sum(agent.calls for agent in agents.values())
-    worst = max(agents, key=lambda name: agents[name].failed)
+    worst = max(agents, key=lambda name: agents[name].prompts_failed)
     latencies_s = statistics.latencies_s
     return Load(
         max_workers=max_workers,
@@ -52,9 +51,9 @@ def load_of(statistics: LiveStatistics, pipeline: Pipeline, max_workers: int, re
         concurrent_agents=statistics.within.peak,
         parallel_rate=statistics.within.shared_share,
         ideal_parallel_rate=statistics.ideal.shared_share,
-        width=pipeline.width,
+        width=statistics.width,
         longest_agent=statistics.longest_agent(),
-        worst_agent=worst if agents[worst].failed else None,
+        worst_agent=worst if agents[worst].prompts_failed else None,
         worst_error=agents[worst].last_error,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import numpy as np
 
 from quark_bench.critical_path import NOTHING, UnderWay, under_way
 from quark_bench.record import ENGINE_FAULT, REFUSAL, Record, RecordStatus, Span, SpanStatus
-from quark_bench.schedule import earliest_ends, longest_path
+from quark_bench.schedule import earliest_ends, longest_path, most_at_once
 from quark_bench.stats import Interval, mean_interval, quantile_interval
 
 RECENT = 10_000
@@ -51,6 +52,8 @@ class AgentStats:
     queue_s: float = 0.0
     unneeded: int = 0
     unneeded_s: float = 0.0
+    prompts_failed: int = 0
+    """Prompts that failed because of it."""
     recent_s: float | None = None
     last_error: str | None = None
 
@@ -120,6 +123,8 @@ class LiveStatistics:
     peak_in_flight: int = 0
     latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     lifetimes_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    width: int = 0
+    """Calls of one prompt that could have been under way at once, at most, on the routes that were taken."""
     within: UnderWay = NOTHING
     ideal: UnderWay = NOTHING
     work_s: float = 0.0
@@ -158,6 +163,8 @@ class LiveStatistics:
         self.statuses[record.status] += 1
         self.parallel += handled.parallel
         self.went_sequential += record.error is not None and record.error.startswith(ENGINE_FAULT)
+        if record.status == RecordStatus.FAILED and record.error_agent is not None:
+            self.agents[record.error_agent].prompts_failed += 1
         self.latencies_s.append(handled.answered_s)
         self.lifetimes_s.append(record.latency_s)
         self.lifetime_s += record.latency_s
@@ -183,7 +190,9 @@ class LiveStatistics:
         for span in spans:
             durations_s[span.agent] += span.end_s - span.start_s
         took_s = [durations_s[name] for name in self.names]
-        needs = [[need for need in each if self.names[need] not in unneeded] for each in self.needs]
+        needs = tuple(tuple(need for need in each if self.names[need] not in unneeded) for each in self.needs)
+        called = frozenset(span.agent for span in spans if span.status != SpanStatus.SKIPPED)
+        self.width = max(self.width, _width(needs, tuple(name in called for name in self.names)))
         ends_s = np.array(earliest_ends(took_s, needs))
         self.ideal += under_way(np.zeros(len(took_s), np.int64), ends_s - np.array(took_s), ends_s)
         self.answer_path_s += float(ends_s[self.answer_index])
@@ -257,6 +266,13 @@ class LiveStatistics:
         without_s = [longest_path([*took_s[:n], 0.0, *took_s[n + 1 :]], self.needs) for n in range(len(took_s))]
         saved_s = [whole_s - each for each in without_s]
         return self.names[saved_s.index(max(saved_s))] if whole_s > 0 else None
+
+
+@functools.lru_cache(maxsize=256)
+def _width(needs: tuple[tuple[int, ...], ...], called: tuple[bool, ...]) -> int:
+    """How many of the agents that were called could be under way at once."""
+    place = {step: new for new, step in enumerate(step for step, was in enumerate(called) if was)}
+    return most_at_once([[place[need] for need in needs[step] if need in place] for step in place])
 
 
 def latency_table(latencies_s: Sequence[float] | deque[float]) -> dict[str, Any]:

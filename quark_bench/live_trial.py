@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from quark_bench.errors import describe
-from quark_bench.execute.outcome import Outcome
+from quark_bench.agent import stable_hash
+from quark_bench.dataset import Prompt
+from quark_bench.errors import UsageError, describe
+from quark_bench.execute.outcome import Outcome, judge
 from quark_bench.execute.steering import Steering
 from quark_bench.execute.step import Case, clock
 from quark_bench.execute.strategy import Choice
@@ -39,12 +41,30 @@ Watch = Callable[[Progress], None]
 """Is told how a prompt gets on, on the event loop, which it must not keep waiting."""
 
 
+def live_case(prompt: str | Prompt, conversation: str | None, number: int, run_key: str) -> Case:
+    """The prompt as agents see it; `number` counts what was asked. Raises UsageError for what is no prompt.
+
+    Equal prompts have equal seeds. Each asking counts as a repeat, so that idempotency keys differ also where a caller
+    gives one id twice.
+    """
+    given = Prompt(f"p-{number:06d}", prompt) if isinstance(prompt, str) else prompt
+    if not isinstance(given, Prompt):
+        raise UsageError(f"a prompt is a text or a Prompt, not a {type(prompt).__name__}")
+    if not given.text.strip():
+        raise UsageError("the prompt's text is empty; ask something")
+    metadata = given.metadata if conversation is None else {**given.metadata, CONVERSATION: conversation}
+    blind = Prompt(given.id, given.text, given.category, metadata=metadata)
+    return Case(blind, number, stable_hash(given.text), run_key)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What `handle` gives as soon as the answering agent has ended; agents that the answer does not need go on.
 
-    `text` is None where there is no answer, and `error` says why. `latency_s` is from asking to answer. `shared` says
-    that the execution of an equal prompt answered. `reason` is why the agents ran side by side or one after another.
+    `status` is `failed` where there is no answer, and `degraded` where an agent had failed by then or a fallback stood
+    in; `error` and `error_agent` say why. How agents that ended later did is told by the record, see `finished`.
+    `latency_s` is from asking to answer. `shared` says that the execution of an equal prompt answered. `reason` is why
+    the agents ran side by side or one after another.
     """
 
     text: str | None
@@ -67,6 +87,11 @@ class Answer:
     def success(self) -> bool:
         """Whether there is an answer."""
         return self.status != RecordStatus.FAILED
+
+    @property
+    def handled(self) -> Handled | None:
+        """The whole record and its spans, where the last agent has ended."""
+        return self.trial.result() if self.trial.done() and not self.trial.cancelled() else None
 
     async def finished(self) -> Handled:
         """The whole record and its spans, once the last agent has ended."""
@@ -96,7 +121,7 @@ class LiveTrial:
         named = case.prompt.metadata.get(CONVERSATION)
         self.conversation = named if isinstance(named, str) else None
         self.asked_s = clock()
-        self.answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.outcomes: dict[int, Outcome] = {}
         self.waiting = 0
         self._pipeline = pipeline
@@ -110,9 +135,9 @@ class LiveTrial:
 
     def ended(self, step: Step, outcome: Outcome) -> None:
         self.outcomes[step.index] = outcome
-        if step.index == self._pipeline.answer_index and outcome.gave_result and not self.answered.done():
+        if step.index == self._pipeline.answer_index and not self.answered.done():
             self._answer_s = clock() - self.asked_s
-            self.answered.set_result(outcome)
+            self.answered.set_result(None)
         took_s = sum(span.end_s - span.start_s for span in outcome.spans)
         self._tell(Progress(self.case.prompt.id, step.name, outcome.status, took_s, outcome.spans[-1].error))
 
@@ -133,6 +158,11 @@ class LiveTrial:
             trial_id = f"{self.case.run_key}-{self.case.prompt.id}"
             LOG.log(level, text, extra={"prompt_id": self.case.prompt.id, "trial_id": trial_id, **about})
 
+    def log_end(self, record: Record) -> None:
+        """The whole prompt's line of the log."""
+        told = {"status": record.status, "took_s": record.latency_s, "error": record.error}
+        self.log(logging.INFO, f"prompt {record.status}", **told)
+
     # -- what came of it
 
     def handled(self, record: Record, spans: list[Span]) -> Handled:
@@ -144,23 +174,20 @@ class LiveTrial:
         return Handled(record, spans, parallel, answered_s, self.steering.route, frozenset(unneeded))
 
     async def answer_it(self) -> Answer:
-        """The answer, as soon as it is there; why there is none, once the trial has ended without."""
+        """The answer, or why there is none, as soon as the answering agent has ended.
+
+        Raises what a fault of ours raised in the trial.
+        """
         either: list[asyncio.Future[Any]] = [self.trial, self.answered]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if self.answered.done():
-            needed = (outcome for index, outcome in self.outcomes.items() if index not in self.steering.unneeded)
-            degraded = any(outcome.error is not None or outcome.fault is not None for outcome in needed)
-            status = RecordStatus.DEGRADED if degraded else RecordStatus.OK
-            return self._as_answer(self.answered.result().answer, status)
-        record = (await self.trial).record
-        return self._as_answer(None, record.status, record.error, record.error_agent)
-
-    def _as_answer(
-        self, text: str | None, status: str, error: str | None = None, error_agent: str | None = None
-    ) -> Answer:
+        if not self.answered.done():
+            await self.trial
+        judged, error, culprit = judge(self._pipeline, self._so_far())
+        answer = self.outcomes[self._pipeline.answer_index]
+        status = RecordStatus.DEGRADED if answer.gave_result and judged is RecordStatus.FAILED else judged
         return Answer(
-            text=text,
-            status=status,
+            text=answer.answer,
+            status=status if answer.gave_result else RecordStatus.FAILED,
             prompt_id=self.case.prompt.id,
             latency_s=clock() - self.asked_s,
             conversation=self.conversation,
@@ -168,6 +195,12 @@ class LiveTrial:
             strategy=self.choice.strategy.value,
             reason=self.choice.reason,
             error=error,
-            error_agent=error_agent,
+            error_agent=culprit,
             trial=self.trial,
         )
+
+    def _so_far(self) -> list[Outcome | None]:
+        """How each agent has ended, by position; what those did that are not needed counts for nothing."""
+        ended = (self.outcomes.get(step.index) for step in self._pipeline.steps)
+        unneeded = self.steering.unneeded
+        return [each and each.unneeded() if index in unneeded else each for index, each in enumerate(ended)]

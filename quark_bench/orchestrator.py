@@ -15,7 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from quark_bench.agent import stable_hash
 from quark_bench.agent_code import agent_hashes
 from quark_bench.cache import SqliteCache
 from quark_bench.conversations import Conversations, Turn
@@ -35,11 +34,11 @@ from quark_bench.live_agents import LiveAgent, LiveAgents, result_of
 from quark_bench.live_load import Resident, load_of, performance_stats
 from quark_bench.live_places import moved_pipeline, place_of
 from quark_bench.live_stats import Handled, LiveStatistics
-from quark_bench.live_trial import CONVERSATION, LOG, Answer, LiveTrial, Watch
+from quark_bench.live_trial import LOG, Answer, LiveTrial, Watch, live_case
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Strategy
 from quark_bench.resolve import resolve
-from quark_bench.routing import CATEGORY, Router, read_routes
+from quark_bench.routing import CATEGORY, Router, routed
 from quark_bench.walls import Load, warnings
 
 T = TypeVar("T")
@@ -57,12 +56,12 @@ class AsyncOrchestrator:
     """Runs prompts through a pipeline of agents as they come, many at once.
 
     `max_workers` bounds the agent calls under way, async ones included; what waits for a worker is served conversation
-    by conversation, of one the oldest prompt first. `pipeline` is a Pipeline, `quark`, or FILE.py:NAME. `routes` is
-    a Router or a TOML file in place of the pipeline's own. `strategy` is auto, parallel or sequential. `executor` is
+    by conversation, of one the oldest prompt first. `pipeline` is a Pipeline, `quark`, or FILE.py:NAME. `routes` is a
+    Router or a TOML file in place of the pipeline's own. `strategy` is auto, parallel or sequential. `executor` is
     local (sync agents in threads, those with cpu=True in processes), dask (a cluster of local processes), what `--on`
-    takes, or a Dask client. `cache` is
-    a file that keeps outputs of agents with cache=True; with it, equal prompts under way are one execution. `memory` is
-    a file that keeps conversations; the built-in assistant recalls them, and learns there what its answers taught.
+    takes, or a Dask client. `cache` is a file that keeps outputs of agents with cache=True; with it, equal prompts
+    under way are one execution. `memory` is a file that keeps conversations; the built-in assistant recalls them, and
+    learns there what its answers taught.
 
     Belongs to the event loop that first uses it. Raises UsageError or PipelineError for wrong options.
     """
@@ -78,16 +77,15 @@ class AsyncOrchestrator:
         cache: str | Path | None = None,
         memory: str | Path | None = None,
     ) -> None:
-        if max_workers < 1:
-            raise UsageError(f"max_workers={max_workers}: give 1 or more")
+        if not isinstance(max_workers, int) or max_workers < 1:
+            raise UsageError(f"max_workers={max_workers!r}: give a whole number, 1 or more")
         if strategy not in ("auto", *(each.value for each in Strategy)):
             raise UsageError(f"strategy={strategy!r}: give auto, parallel or sequential")
         self.max_workers = max_workers
-        self.pipeline, pack = resolve(_remembering(memory) if pipeline == "quark" else pipeline)
+        self.pipeline, pack = resolve(pipeline, memory)
         self._place = place_of(executor, pack, max_workers)
         self._moved = moved_pipeline(self.pipeline, self._place)
-        self.router = read_routes(routes) if isinstance(routes, str | Path) else routes or self.pipeline.router
-        self._routing = None if self.router is None else self.router.on(self.pipeline)
+        self.router, self._routing = routed(routes, self.pipeline)
         self.thread_pool = Threads()
         self.agents = LiveAgents(self.pipeline, self.make_ready)
         self._strategy = None if strategy == "auto" else Choice(Strategy(strategy), "as it was asked for")
@@ -117,10 +115,11 @@ class AsyncOrchestrator:
     async def handle(
         self, prompt: str | Prompt, *, conversation: str | None = None, watch: Watch | None = None
     ) -> Answer:
-        """Answer a prompt: returns once the answering agent has ended, or all have and there is no answer.
+        """Answer a prompt: returns once the answering agent has ended.
 
         What agents do is told in the answer, never raised. A caller that is cancelled cancels its prompt, unless
-        others wait for it too. Raises UsageError after `shutdown`, ExecutionError for an agent whose set-up fails.
+        others wait for it too. Raises UsageError for what is no prompt and after `shutdown`, ExecutionError for an
+        agent whose set-up fails.
         """
         wired = await self._start()
         asked_s = clock()
@@ -155,12 +154,8 @@ class AsyncOrchestrator:
         return live
 
     def _case(self, prompt: str | Prompt, conversation: str | None) -> Case:
-        """The prompt as agents see it. Equal prompts have equal seeds."""
         self._asked += 1
-        given = Prompt(f"p-{self._asked:06d}", prompt) if isinstance(prompt, str) else prompt
-        metadata = given.metadata if conversation is None else {**given.metadata, CONVERSATION: conversation}
-        blind = Prompt(given.id, given.text, given.category, metadata=metadata)
-        return Case(blind, 0, stable_hash(given.text), f"{self._session}-{LIVE}")
+        return live_case(prompt, conversation, self._asked, f"{self._session}-{LIVE}")
 
     def _steering(self, live: LiveTrial, **what: Any) -> Steering:
         claim = Claim(live.conversation or "", self._asked)
@@ -181,14 +176,7 @@ class AsyncOrchestrator:
         try:
             found = await run_trial(wired, live.case, live.choice.strategy, self._bench, live.steering)
             handled = live.handled(*found)
-            record = handled.record
-            live.log(
-                logging.INFO,
-                f"prompt {record.status}",
-                status=record.status,
-                took_s=record.latency_s,
-                error=record.error,
-            )
+            live.log_end(handled.record)
             return handled
         finally:
             self._places.leave()
@@ -238,12 +226,13 @@ class AsyncOrchestrator:
     ) -> dict[str, Any]:
         """Call one agent; `input_data` is the prompt's text, or a dict of `prompt` and the values of its inputs.
 
-        `agent` is the one of that name in `agents`, or None. The result is as in `execute_parallel`.
+        `agent` is the one of that name in `agents`, or None. The result is as in `execute_parallel`. Raises UsageError
+        for what is no agent of an orchestrator.
         """
+        if agent is not None and not isinstance(agent, LiveAgent):
+            raise UsageError(f"agent {name!r}: give agents[{name!r}], or None; only this pipeline's agents are called")
         inputs = {"prompt": input_data} if isinstance(input_data, str) else dict(input_data)
         prompt = inputs.pop("prompt", "")
-        if agent is not None and self.pipeline.position(agent.name) != self.pipeline.position(name):
-            raise UsageError(f"agent {agent.name!r} was given as {name!r}; give agents[{name!r}], or None")
         given = {self.pipeline.position(each, "input"): value for each, value in inputs.items()}
         return (await self._execute(str(prompt), [name], category, Strategy.SEQUENTIAL, given))[name]
 
@@ -301,7 +290,7 @@ class AsyncOrchestrator:
         return self._statistics.execution_stats()
 
     def _load(self, now_s: float) -> Load:
-        return load_of(self._statistics, self.pipeline, self.max_workers, self._resident, now_s)
+        return load_of(self._statistics, self.max_workers, self._resident, now_s)
 
     def _warn(self) -> None:
         now_s = clock()
@@ -366,9 +355,3 @@ class AsyncOrchestrator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.shutdown()
-
-
-def _remembering(memory: str | Path | None) -> Pipeline:
-    from quark_bench.agents.quark import quark
-
-    return quark(memory=memory, learn=memory is not None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from quark_bench.errors import UsageError
+from quark_bench.errors import PipelineError, UsageError
 
 if TYPE_CHECKING:
     from quark_bench.pipeline import Pipeline  # which holds a Router
@@ -117,3 +117,18 @@ def read_routes(path: str | Path) -> Router:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise UsageError(f'{path}: routes.{category} = {names!r}; give a list of agents, as in ["reasoning"]')
     return Router(by, {category: tuple(names) for category, names in routes.items()})
+
+
+def routed(routes: Router | str | Path | None, pipeline: Pipeline) -> tuple[Router | None, Routing | None]:
+    """The router that was given, in a file or not, or the pipeline's own, and its routes there.
+
+    Raises as `read_routes` and `Router.on` do, naming the file.
+    """
+    if not isinstance(routes, str | Path):
+        router = routes or pipeline.router
+        return router, None if router is None else router.on(pipeline)
+    router = read_routes(routes)
+    try:
+        return router, router.on(pipeline)
+    except PipelineError as error:
+        raise PipelineError(f"{routes}: {error}") from None

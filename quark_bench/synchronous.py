@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Coroutine
 from types import TracebackType
@@ -10,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from quark_bench.dataset import Prompt
 from quark_bench.errors import UsageError
-from quark_bench.execute.event_loop import precise_event_loop
+from quark_bench.execute.event_loop import LoopThread
 from quark_bench.live_trial import Answer
 from quark_bench.orchestrator import AsyncOrchestrator
 
@@ -26,17 +25,11 @@ class Orchestrator:
     def __init__(self, **options: Any) -> None:
         self._inner = AsyncOrchestrator(**{"strategy": "sequential", **options})
         self._turn = threading.Lock()
-        self._loop = precise_event_loop()
-        self._thread = threading.Thread(target=self._run, name="quark-bench-orchestrator", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        self._loop.run_forever()
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        self._loop.close()
+        self._loop = LoopThread("quark-bench-orchestrator")
+        self._closed = False
 
     def handle(self, prompt: str | Prompt, *, conversation: str | None = None) -> Answer:
-        """Answer a prompt: returns when all its agents have ended."""
+        """Answer a prompt: returns when all its agents have ended, so that `handled` of the answer is there."""
         with self._turn:
             return self._call(self._handled(prompt, conversation))
 
@@ -52,17 +45,17 @@ class Orchestrator:
     def shutdown(self) -> None:
         """Let go of everything, once the prompt that is under way has ended."""
         with self._turn:
-            if not self._loop.is_closed():
+            if not self._closed:
                 self._call(self._inner.shutdown())
-                self._loop.call_soon_threadsafe(self._loop.stop)
-                self._thread.join()
+                self._closed = True
+                self._loop.close()
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """What comes of it. Whoever is interrupted while waiting leaves nothing behind that goes on."""
-        if self._loop.is_closed():
+        if self._closed:
             coroutine.close()
             raise UsageError("this orchestrator was shut down; make another one")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        future = self._loop.submit(coroutine)
         try:
             return future.result()
         except BaseException:

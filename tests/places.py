@@ -5,12 +5,28 @@ from contextlib import asynccontextmanager
 
 from quark_bench.dataset import Prompt
 from quark_bench.execute.deadlines import Deadlines
-from quark_bench.execute.threads import Threads
+from quark_bench.execute.threads import EngineFaultError, Threads
 from quark_bench.execute.trial import Bench, Case, Wired, run_trial
 from quark_bench.plan import Strategy
 from quark_bench.user_code import find_pipeline, pack_pipeline
 
 from .conftest import PIPELINES
+
+CANT_START = RuntimeError("can't start new thread")
+
+
+class Starved(Threads):
+    """Has threads for the first so many calls."""
+
+    def __init__(self, threads):
+        super().__init__()
+        self.left = threads
+
+    def _start(self, job):
+        self.left -= 1
+        if self.left < 0:
+            raise EngineFaultError(f"no thread could be started for a call ({CANT_START})")
+        super()._start(job)
 
 
 def shipped(pipeline):

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 from quark_bench.live_load import Resident, load_of, performance_stats
 from quark_bench.live_stats import RECENT, UNROUTED, Handled, LiveStatistics
-from quark_bench.pipeline import Pipeline
 from quark_bench.record import Record, Span
 from quark_bench.schedule import longest_path
 from quark_bench.walls import find_wall
 
-from .dags import named, routed_pipelines
+from .dags import routed_pipelines
 
 NAMES = ("nlu", "memory", "reasoning", "planning")
 NEEDS = ((), (), (0, 1), (2,))
@@ -36,11 +35,11 @@ def span(name, start_s=0.0, took_s=0.1, status="ok", **other):
     return Span(agent=name, status=status, start_s=start_s, end_s=start_s + took_s, **told | other)
 
 
-def record(spans, needs=NEEDS, status="ok", start_s=0.0):
+def record(spans, needs=NEEDS, status="ok", start_s=0.0, culprit=None):
     """Of a trial with those spans, one an agent, which began at that time."""
     took_s = [each.end_s - each.start_s for each in spans]
     zeros = dict.fromkeys(("simulated_s", "fallbacks", "tokens_in", "tokens_out", "cost_usd"), 0)
-    texts = dict.fromkeys(("category", "answer", "error", "error_agent"))
+    texts = dict.fromkeys(("category", "answer", "error")) | {"error_agent": culprit}
     latency_s = max(each.end_s for each in spans) - start_s
     times = dict.fromkeys(("latency_s", "answer_s", "service_s"), latency_s) | {"due_s": start_s, "start_s": start_s}
     path_s = longest_path(took_s, needs) if len(took_s) == len(needs) else 0.0
@@ -48,9 +47,9 @@ def record(spans, needs=NEEDS, status="ok", start_s=0.0):
     return Record(prompt_id="p", status=status, worker="here:1", **zeros, **texts, **times, **work)
 
 
-def handled(*spans, status="ok", answered_s=0.2, **what):
+def handled(*spans, status="ok", answered_s=0.2, culprit=None, **what):
     spans = spans or (span("nlu"), span("memory"), span("reasoning", 0.1), span("planning", 0.2))
-    return Handled(record(spans, status=status), spans, True, answered_s, **what)
+    return Handled(record(spans, status=status, culprit=culprit), spans, True, answered_s, **what)
 
 
 def statistics(*all_handled):
@@ -204,22 +203,30 @@ def worked_off(pipeline, durations_s, workers):
 def test_whatever_was_done_was_possible(pipeline, workers, prompts, data):
     took = st.lists(st.floats(0.001, 1), min_size=len(pipeline.steps), max_size=len(pipeline.steps))
     made, now_s = worked_off(pipeline, [data.draw(took) for _ in range(prompts)], workers)
-    load = load_of(made, pipeline, workers, Resident(), now_s)
+    load = load_of(made, workers, Resident(), now_s)
     assert load.throughput_per_s == pytest.approx(prompts / now_s)
     assert load.throughput_per_s <= find_wall(load).bound_per_s * (1 + 1e-9)
     assert load.answer_path_s <= load.latency_s * (1 + 1e-9)
     assert load.critical_path_s <= load.lifetime_s * (1 + 1e-9)
     assert load.concurrent_agents <= min(load.width, workers)
+    assert load.width <= pipeline.width
     json.dumps(performance_stats(made, load, now_s), allow_nan=False)
 
 
-def test_the_load_names_the_agent_that_fails_most_and_how():
-    failed = span("memory", status="failed", error="ValueError: no")
-    made = statistics(handled(span("nlu"), failed, status="failed"))
-    needs = ((), (), ("nlu", "memory"), ("reasoning",))
-    agents = (named(name, *needed) for name, needed in zip(NAMES, needs, strict=True))
-    pipeline = Pipeline("assistant", agents, answer="reasoning")
-    load = load_of(made, pipeline, 4, Resident(), 1.0)
-    assert (load.worst_agent, load.worst_error, load.failed_share) == ("memory", "ValueError: no", 1.0)
+def test_the_load_names_the_agent_that_most_prompts_failed_because_of_and_how():
+    no_memory = span("memory", status="failed", error="OSError: gone")
+    no_reason = span("reasoning", status="failed", error="ValueError: no")
+    did_without = handled(span("nlu"), no_memory, span("reasoning"), status="degraded")
+    made = statistics(did_without, did_without, handled(span("nlu"), no_reason, status="failed", culprit="reasoning"))
+    load = load_of(made, 4, Resident(), 1.0)
+    assert (load.worst_agent, load.worst_error) == ("reasoning", "ValueError: no")
+    assert load.failed_share == pytest.approx(1 / 3)
     assert 0 < load.memory_share < 1
-    assert load_of(statistics(handled()), pipeline, 4, Resident(), 1.0).worst_agent is None
+    assert load_of(statistics(handled()), 4, Resident(), 1.0).worst_agent is None
+
+
+def test_agents_that_the_routes_leave_out_do_not_count_into_the_width():
+    left_out = span("memory", took_s=0, status="skipped")
+    routed = handled(span("nlu"), left_out, span("reasoning", 0.1), span("planning", 0.2), unneeded=frozenset({1}))
+    assert statistics(routed).width == 1
+    assert statistics(routed, handled()).width == 2

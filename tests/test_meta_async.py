@@ -88,7 +88,7 @@ def test_a_prompt_is_answered_and_its_agents_are_seen_while_they_run(terminal):
     at.expect(r"early …  beside ✓ \d+ ms")
     at.expect(r"early ✓ \d+ ms  beside ✓ \d+ ms  reply …")
     at.expect("You said: hello\r\n")
-    at.expect(r"\d+ ms · parallel: .*")
+    at.expect(r"\d+ ms · parallel")
     at.expect("You: ")
     at.type("quit\n")
     assert at.wait() == 0
@@ -227,7 +227,6 @@ def test_a_failed_prompt_is_told_of_and_a_warning_comes_once(terminal):
     at = terminal("start", *PACED)
     at.expect("You: ")
     at.type("fail please\n")
-    at.expect("reply failed: ValueError: no such order")
     at.expect("No answer: reply: ValueError: no such order")
     at.expect(r"Warning: failures: 100 % of the prompts failed")
     at.expect("You: ")
@@ -237,6 +236,7 @@ def test_a_failed_prompt_is_told_of_and_a_warning_comes_once(terminal):
     at.type("quit\n")
     assert at.wait() == 0
     assert at.shown.count("Warning: ") == 1
+    assert "reply failed: " not in at.shown
     assert at.widest <= 80
 
 
@@ -320,7 +320,8 @@ def test_one_prompt_is_answered_on_stdout_and_its_agents_are_on_stderr(tmp_path)
     assert told.returncode == 0, told.stderr
     assert told.stdout == "You said: hello\n"
     assert "  early …\n" in told.stderr
-    assert re.search(r"^  after ✓ \d+ ms$", told.stderr, re.MULTILINE)
+    assert re.search(r"^  early ✓ \d+ ms$", told.stderr, re.MULTILINE)
+    assert "parallel · still running: after\n" in told.stderr
     assert [each.command for each in sessions_in(tmp_path)] == ["test"]
 
 

@@ -114,7 +114,58 @@ def test_what_agents_do_is_told_in_the_answer_and_never_raised():
     assert (failed.text, failed.status, failed.error_agent) == (None, "failed", "broken")
     assert failed.error == "ValueError: no idea"
     degraded = live(AsyncOrchestrator(pipeline=Pipeline("dear", [dear, fine])), work)
-    assert (degraded.text, degraded.status) == ("fine", "degraded")
+    assert (degraded.text, degraded.status, degraded.error_agent) == ("fine", "degraded", "dear")
+    assert degraded.error == "SystemExit: 3"
+
+
+def test_a_failure_of_the_answering_agent_is_told_before_the_others_have_ended():
+    gate = threading.Event()
+
+    @agent
+    def aside(prompt):
+        gate.wait(30)
+
+    @agent
+    def answer(prompt):
+        raise ValueError("no idea")
+
+    async def work(orchestrator):
+        answered = await orchestrator.handle("hello")
+        under_way = answered.handled
+        gate.set()
+        await answered.finished()
+        return answered, under_way
+
+    answered, under_way = live(
+        AsyncOrchestrator(pipeline=Pipeline("tailed", [aside, answer], answer="answer"), strategy="parallel"), work
+    )
+    assert (answered.success, answered.error, answered.error_agent) == (False, "ValueError: no idea", "answer")
+    assert under_way is None
+    assert [span.agent for span in answered.handled.spans] == ["aside", "answer"]
+
+
+def test_every_asking_has_a_key_of_its_own_although_its_id_and_seed_are_those_of_another():
+    met = []
+
+    @agent
+    def answer(prompt, call):
+        met.append((call.seed, call.idempotency_key))
+        return "there"
+
+    async def work(orchestrator):
+        for _ in range(2):
+            await orchestrator.handle(Prompt("q-1", "hello"))
+
+    live(AsyncOrchestrator(pipeline=Pipeline("asked", [answer])), work)
+    (first_seed, first_key), (second_seed, second_key) = met
+    assert first_seed == second_seed
+    assert first_key != second_key
+
+
+@pytest.mark.parametrize(("prompt", "told"), [(None, "not a NoneType"), ("  ", "is empty")])
+def test_what_is_no_prompt_is_refused_with_words(prompt, told):
+    with pytest.raises(UsageError, match=told):
+        live(AsyncOrchestrator(pipeline=Counted().pipeline()), lambda o: o.handle(prompt))
 
 
 def test_agents_never_see_what_a_prompt_is_judged_by():
@@ -568,6 +619,11 @@ def test_a_failing_agent_is_a_result_without_success():
     assert (result["success"], result["result"], result["error"]) == (False, None, "ValueError: no idea")
 
 
+def test_a_plain_function_is_no_agent_to_execute():
+    with pytest.raises(UsageError, match="only this pipeline's agents"):
+        live(AsyncOrchestrator(pipeline=routed()), lambda o: o.execute_agent("answer", print, "hello"))
+
+
 def test_agents_are_found_whatever_their_case():
     orchestrator = AsyncOrchestrator()
     assert orchestrator.agents["SelfImprovement"].name == orchestrator.agents["self_improvement"].name
@@ -700,9 +756,17 @@ def test_a_set_up_that_fails_is_told_to_every_caller():
         AsyncOrchestrator(pipeline=Pipeline("broken", [answer])).agents["answer"]._ensure_model()
 
 
-@pytest.mark.parametrize(("options", "told"), [({"max_workers": 0}, "1 or more"), ({"strategy": "fast"}, "give auto")])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"max_workers": 0}, "1 or more"),
+        ({"max_workers": "4"}, "max_workers"),
+        ({"strategy": "fast"}, "give auto"),
+        ({"pipeline": print}, "give a Pipeline"),
+    ],
+)
 def test_wrong_options_are_told_at_once(options, told):
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises((UsageError, PipelineError), match=told):
         AsyncOrchestrator(**options)
 
 

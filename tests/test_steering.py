@@ -14,7 +14,7 @@ from quark_bench.execute.fair_queue import Claim
 from quark_bench.execute.slots import Slots
 from quark_bench.execute.steering import Steering
 from quark_bench.execute.step import Bench, Case, Wired
-from quark_bench.execute.threads import EngineFaultError, Threads
+from quark_bench.execute.threads import Threads
 from quark_bench.execute.trial import run_trial
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Strategy
@@ -23,6 +23,7 @@ from quark_bench.routing import Router
 from quark_bench.schedule import longest_path
 
 from .dags import hand_over, named, routed_pipelines
+from .places import Starved
 
 PARALLEL, SEQUENTIAL = Strategy.PARALLEL, Strategy.SEQUENTIAL
 ways = pytest.mark.parametrize(
@@ -211,20 +212,6 @@ def test_given_values_stand_for_agents_and_those_not_asked_for_are_not_called(st
     ended = tried(pipeline, strategy, unneeded=others, given={position["nlu"]: "told"})
     assert ended.record.status == "ok"
     assert ended.record.answer == '["reasoning", ["memory", "none"], ["nlu", "told"], ["retrieval", ["retrieval"]]]'
-
-
-class Starved(Threads):
-    """Has threads for the first so many calls."""
-
-    def __init__(self, threads):
-        super().__init__()
-        self.left = threads
-
-    def _start(self, job):
-        self.left -= 1
-        if self.left < 0:
-            raise EngineFaultError("no thread could be started for a call")
-        super()._start(job)
 
 
 @ways

@@ -105,3 +105,4 @@ def test_an_agent_that_fails_is_told_in_the_answer():
     with Orchestrator(pipeline=Pipeline("broken", [broken])) as orchestrator:
         answer = orchestrator.handle("hello")
     assert (answer.success, answer.error) == (False, "ValueError: no idea")
+    assert answer.handled.record.error_agent == "broken"

@@ -12,13 +12,15 @@ from quark_bench.dataset import Prompt
 from quark_bench.errors import ExecutionError
 from quark_bench.execute.deadlines import Deadlines
 from quark_bench.execute.step import Bench, Case, Wired
-from quark_bench.execute.threads import EngineFaultError, Threads
+from quark_bench.execute.threads import Threads
 from quark_bench.execute.trial import run_trial
 from quark_bench.execute.values import answer_text, check_travels
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Strategy
 from quark_bench.policy import Breaker
 from quark_bench.record import Span
+
+from .places import CANT_START, Starved
 
 PARALLEL, SEQUENTIAL = Strategy.PARALLEL, Strategy.SEQUENTIAL
 both = pytest.mark.parametrize("strategy", Strategy)
@@ -343,23 +345,6 @@ def test_a_warm_up_opens_no_breaker_of_what_is_measured():
     errors = asyncio.run(made())
     assert errors[1].startswith("CircuitOpenError")
     assert errors[2] == "ValueError: fragile 2"
-
-
-CANT_START = RuntimeError("can't start new thread")
-
-
-class Starved(Threads):
-    """Has threads for the first so many calls."""
-
-    def __init__(self, threads):
-        super().__init__()
-        self.left = threads
-
-    def _start(self, job):
-        self.left -= 1
-        if self.left < 0:
-            raise EngineFaultError(f"no thread could be started for a call ({CANT_START})")
-        super()._start(job)
 
 
 def starved(strategy, threads, *agents, answer=None):

@@ -20,16 +20,15 @@ EXIT_FAILED = 4
 
 
 def answer_prompt(prompt: str, options: LiveOptions, *, as_json: bool) -> int:
-    """Answer it, tell, and give the exit code. Waits for all agents, so that how each of them did is shown."""
+    """Answer it, tell as soon as the answer is there, and give the exit code. For JSON waits for all agents."""
     people, course = Console(stderr=True), Course()
     with LiveSession(options) as session:
         with showing(people, course) as show:
-            answer = session.ask(prompt, show, to_the_end=True)
-        stats = session.stats()
-    if as_json:
-        print(as_text(_as_data(prompt, answer, course, stats)))
-    elif answer.success:
-        print(plain(answer))
+            answer = session.ask(prompt, show, to_the_end=as_json)
+        if as_json:
+            print(as_text(_as_data(prompt, answer, course, session.stats())))
+        elif answer.success:
+            print(plain(answer), flush=True)
     people.print(Text(about(answer, course), "dim"), soft_wrap=not people.is_terminal)
     if answer.success:
         return 0

@@ -128,6 +128,8 @@ class Talk:
 
     def _tell(self, answer: Answer, course: Course) -> None:
         for failed in course.those(SpanStatus.FAILED, SpanStatus.FALLBACK):
+            if failed.agent == answer.error_agent and not answer.success:
+                continue  # it is told below
             self._say(f"{failed.agent} {failed.status}: {shortened(failed.error or '', LONGEST_ERROR)}", "yellow")
         if answer.success:
             said, style = str(answer), ""
@@ -172,7 +174,8 @@ class Talk:
 
 
 def about(answer: Answer, course: Course) -> str:
-    """What an answer is worth knowing beside: category, latency, strategy, agents left out and still running."""
+    """What an answer is worth knowing beside: category, latency, strategy (`stats` tells why), agents left out and
+    still running."""
     skipped = [progress.agent for progress in course.those(SpanStatus.SKIPPED)]
     running = [progress.agent for progress in course.those(None)]
     parts = (
@@ -180,7 +183,7 @@ def about(answer: Answer, course: Course) -> str:
         SECONDS.format(answer.latency_s),
         "degraded" if answer.status == RecordStatus.DEGRADED else None,
         "answered with an equal prompt" if answer.shared else None,
-        f"{answer.strategy}: {answer.reason}",
+        answer.strategy,
         f"left out: {', '.join(skipped)}" if skipped else None,
         f"still running: {', '.join(running)}" if running else None,
     )

@@ -110,8 +110,8 @@ def _local(workers: int, threads: int) -> Iterator[LocalCluster]:
             )
     except (OSError, RuntimeError, TimeoutError) as error:
         raise ClusterError(
-            f"no local Dask cluster could be started ({describe(error, 300)}); in a script of your own put the call "
-            "of bench under `if __name__ == '__main__':`, because worker processes import the script; "
+            f"no local Dask cluster could be started ({describe(error, 300)}); in a script of your own put what "
+            "starts it under `if __name__ == '__main__':`, because worker processes import the script; "
             "else try fewer workers, or inline"
         ) from error
     try:

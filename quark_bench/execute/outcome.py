@@ -73,7 +73,7 @@ def conclude(
     """The record of a trial from what its agents did, in the pipeline's order."""
     total = _add_up(outcomes)
     answer = outcomes[pipeline.answer_index]
-    status, error, culprit = _judge(pipeline, outcomes)
+    status, error, culprit = judge(pipeline, outcomes)
     latency_s = ended_s - admitted_s
     record = Record(
         prompt_id=prompt.id,
@@ -120,17 +120,19 @@ def _add_up(outcomes: list[Outcome]) -> Totals:
     return Totals(spans, durations_s, attempts, tokens_in, tokens_out, simulated_s, cost_usd)
 
 
-def _judge(pipeline: Pipeline, outcomes: list[Outcome]) -> tuple[RecordStatus, str | None, str | None]:
+def judge(pipeline: Pipeline, outcomes: Sequence[Outcome | None]) -> tuple[RecordStatus, str | None, str | None]:
     """Status, error and the agent at fault: the first failure that is not optional; else a fault of the engine,
-    which no agent is to blame for; else the first failure that was borne."""
-    if all(outcome.status in AS_ASKED and outcome.fault is None for outcome in outcomes):
+    which no agent is to blame for; else the first failure that was borne. None stands for an agent that has not ended:
+    it has done nothing wrong yet."""
+    ended = [outcome for outcome in outcomes if outcome is not None]
+    if len(ended) == len(outcomes) and all(each.status in AS_ASKED and each.fault is None for each in ended):
         return RecordStatus.OK, None, None
-    steps = [(s, o) for s, o in zip(pipeline.steps, outcomes, strict=True) if not o.is_left_out]
+    steps = [(s, o) for s, o in zip(pipeline.steps, outcomes, strict=True) if o is not None and not o.is_left_out]
     answer = outcomes[pipeline.answer_index]
-    answered = answer.gave_result or answer.is_left_out
+    answered = answer is not None and (answer.gave_result or answer.is_left_out)
     fatal = next(((s.name, o) for s, o in steps if o.status is FAILED and not s.agent.optional), None)
     borne = next(((s.name, o) for s, o in steps if o.status in (FAILED, FALLBACK)), None)
-    fault = next((outcome.fault for outcome in outcomes if outcome.fault is not None), None)
+    fault = next((outcome.fault for outcome in ended if outcome.fault is not None), None)
     if answered and fault is None and all(o.status in AS_ASKED for _, o in steps):
         return RecordStatus.OK, None, None
     status = RecordStatus.DEGRADED if fatal is None and answered else RecordStatus.FAILED

@@ -6,7 +6,6 @@ for an agent), threads for sync agents, the pipelines loaded so far, and the lan
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import dataclasses
 import gc
@@ -26,7 +25,7 @@ from quark_bench.errors import UsageError
 from quark_bench.execute import Consumption, Job
 from quark_bench.execute.caching import CacheCounts, CachedShipment, Caching
 from quark_bench.execute.deadlines import Deadlines
-from quark_bench.execute.event_loop import precise_event_loop
+from quark_bench.execute.event_loop import LoopThread
 from quark_bench.execute.lanes import ChunkRun, Lanes
 from quark_bench.execute.step import Bench, Wired
 from quark_bench.execute.threads import Threads
@@ -52,14 +51,13 @@ class Process:
     """One per process; see `this_process`."""
 
     def __init__(self) -> None:
-        self._loop = precise_event_loop()
+        self._loop = LoopThread("quark-bench-loop")
         self._wired: dict[str, Wired] = {}
         self._caching: dict[str, Caching] = {}
         self._lanes: dict[tuple[str, str], Lanes] = {}
         self._loading = threading.Lock()
         self._guarded = False
         self.bench = Bench(f"{socket.gethostname()}:{os.getpid()}", Threads(), Deadlines())
-        threading.Thread(target=self._loop.run_forever, name="quark-bench-loop", daemon=True).start()
 
     def guard(self) -> None:
         """From now on, end this process when an agent blocks its event loop for good: only for a process that will be
@@ -77,7 +75,7 @@ class Process:
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run a coroutine on this process's loop; called from any other thread."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        return self._loop.submit(coroutine)
 
     def load(self, shipment: Shipment) -> Wired:
         """The pipeline, loaded and set up once. Raises PipelineError, or ExecutionError for a set-up that fails."""

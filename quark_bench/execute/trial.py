@@ -62,7 +62,7 @@ async def _one_by_one(course: Course, fault: str | None = None) -> None:
         for step in steps:
             if course.outcomes[step.index] is None:
                 outcome = await run_step(course, step, branch)
-                course.outcomes[step.index] = outcome if fault is None else outcome._replace(fault=fault)
+                outcome = course.outcomes[step.index] = outcome if fault is None else outcome._replace(fault=fault)
                 if course.steering is not None:
                     _pass_over(course, course.steering, course.steering.ended(step, outcome))
     finally:
