@@ -1,7 +1,5 @@
 """Gate Markdown: a gate's result for the page of a CI job, and as annotations of a workflow on GitHub."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 
@@ -11,7 +9,7 @@ from quark_bench.report import gate_sentences
 from quark_bench.report.gate_cells import NOTE, GateRow, gate_rows, label
 from quark_bench.rule import DECISIVE, Verdict
 
-SYMBOLS = {Verdict.PASS: "✅", Verdict.REGRESSED: "❌", Verdict.INCONCLUSIVE: "⚠️", Verdict.NOT_JUDGED: "➖"}
+SYMBOLS = {Verdict.PASS: "✅", Verdict.REGRESSED: "❌", Verdict.INCONCLUSIVE: "⚠️", Verdict.NOT_JUDGED: "⚪"}
 LONGEST_TEXT = 2_000
 COLUMNS = ("measure", "baseline", "candidate", "change", "bounds", "verdict")
 TITLE = "quark-bench gate"
