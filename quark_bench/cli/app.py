@@ -348,3 +348,22 @@ def doctor_command(
     from quark_bench.cli import doctor
 
     return doctor.doctor(on, pipeline, insecure=insecure, as_json=as_json)
+
+
+@app.command("init")
+def init_command(
+    folder: Annotated[Path, typer.Argument(help="Where to write.  [default: here]", show_default=False)] = Path(),
+    ci: Annotated[
+        str | None, typer.Option(help="Write a workflow that gates pull requests, too: github.", show_default=False)
+    ] = None,
+) -> int:
+    """Write a small pipeline and prompts to start from; files that are there stay as they are.
+
+    \b
+    quark-bench init
+    quark-bench init --ci github
+    quark-bench init benchmarks --ci github
+    """
+    from quark_bench.cli import init
+
+    return init.init(folder, ci)
