@@ -1,7 +1,7 @@
-"""History: a measure over the runs of a series, and which of them lie outside what the runs before let expect. Pure.
+"""History: a measure over the runs of a series, and which of them lie outside the band that the runs before give. Pure.
 
-It shows a trend and gives no verdict: machines drift from one run to the next, which only arms that are interleaved
-in one run are safe from.
+It shows a trend and gives no verdict: machines drift from one run to the next, and only arms that are interleaved in
+one run are safe from that.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class Observation:
 class Point:
     """A run, the 95 % prediction band that the runs before it give, and how it lies outside; None where it does not.
 
-    A band without bounds has a note that says why."""
+    A band without bounds has a note that says why.
+    """
 
     run: Observation
     band: Interval
@@ -115,8 +116,11 @@ def prediction_interval(earlier: Sequence[float], *, logarithms: bool = False, l
     if logarithms and min(earlier) <= 0:
         return Interval(None, None, None, k, "an earlier value is 0, which has no logarithm")
     given = np.log(earlier) if logarithms else np.asarray(earlier, np.float64)
-    mean, s = float(given.mean()), float(given.std(ddof=1))
+    with np.errstate(over="ignore"):
+        mean, s = float(given.mean()), float(given.std(ddof=1))
     reach = float(distributions.t.ppf(1 - (1 - level) / 2, k - 1)) * s * math.sqrt(1 + 1 / k)
+    if not math.isfinite(reach):
+        return Interval(None, None, None, k, "the earlier values are too far apart")
     low, value, high = (
         math.exp(min(LARGEST_LOG, each)) if logarithms else each for each in (mean - reach, mean, mean + reach)
     )
