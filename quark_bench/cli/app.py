@@ -259,7 +259,7 @@ def history_command(
     one_arm: Annotated[
         str | None, typer.Option("--arm", help="An arm's name.  [default: the last]", show_default=False)
     ] = None,
-    series: Annotated[str, typer.Option(help="A series' id, or last: that of the newest run.")] = "last",
+    series: Annotated[str, typer.Option(help="A series' id, or last: that of the newest complete run.")] = "last",
     out: Out = Path("reports"),
     csv: Annotated[
         Path | None,
