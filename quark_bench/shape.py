@@ -201,6 +201,9 @@ _MANIFEST = _object(
     cluster=_map_of(_anything),
     provenance=_map_of(_anything),
     client_=_object(host=_text, pid=_count, started_s=_number),
+    measures_=_map_of(
+        _map_of(_object(value=_or_none(_number), low=_or_none(_number), high=_or_none(_number), note=_text))
+    ),
     usage=_list_of(_object(block=_count, arm=_name, cpu_s=_or_none(_number), peak_memory_bytes=_or_none(_number))),
     gate_=_or_none(_GATE),
     gating_=_object(
