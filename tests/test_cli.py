@@ -603,7 +603,7 @@ def test_help_fits_80_columns_and_shows_an_example(tmp_path, command):
 
 def test_help_tells_the_exit_codes(tmp_path):
     told = " ".join(quark_bench(tmp_path, "--help").out.split())
-    for each in ("0 fine", "1 an SLO given with --slo was missed", "2 wrong usage", "4 the run could", "130 interr"):
+    for each in ("0 fine", "1 a gate found", "2 wrong usage", "3 a gate", "4 the run could", "130 interr"):
         assert each in told
 
 

@@ -134,7 +134,7 @@ def test_columns_that_hold_pickles_stay_text(run_path, tmp_path):
 
 def test_only_what_carries_code_to_workers_can_load_code():
     """Keeping, weighing, telling and the doors name nothing that turns bytes or text into code; TOML is tomllib's."""
-    carriers = {"execute", "user_code.py"}
+    carriers = {"execute", "tree_pipeline.py", "user_code.py"}
     found = {
         file.relative_to(PACKAGE).parts[0] for file in PACKAGE.rglob("*.py") if UNSAFE.search(file.read_text("utf-8"))
     }

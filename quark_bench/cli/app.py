@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from quark_bench.cli.look_commands import COMMANDS
 from quark_bench.cli.options import (
     Category,
     Faults,
@@ -27,7 +28,6 @@ from quark_bench.cli.options import (
     Out,
     Prompts,
     Resume,
-    RunName,
     Scores,
     Seed,
     Slos,
@@ -203,7 +203,7 @@ def gate_command(
     null: Annotated[
         bool, typer.Option("--null", help="Measure the same code as both arms: the noise of this machine.")
     ] = False,
-    arm: Annotated[str, typer.Option(help="How both arms run: sync, parallel or async.")] = "async",
+    one_arm: Annotated[str, typer.Option("--arm", help="How both sides run: sync, parallel or async.")] = "async",
     on: On = "local",
     insecure: Insecure = False,
     workers: Workers = None,
@@ -255,7 +255,7 @@ def gate_command(
     chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knowledge, learn=None)
     options = {
         "against": gate.baseline_named(against, null=null),
-        "arm": arm,
+        "arm": one_arm,
         "on": on,
         "insecure": insecure,
         "workers": workers,
@@ -276,129 +276,5 @@ def gate_command(
     return gate.carry_out(dataset, chosen, options, gate.Files(junit, markdown), as_json=as_json)
 
 
-@app.command("graph")
-def graph_command(
-    pipeline: PipelineName = "quark",
-    drawing: Annotated[
-        Path | None, typer.Option("--out", help="Write an SVG to this file.", show_default=False)
-    ] = None,
-) -> int:
-    """Draw a pipeline's DAG, as text or as SVG.
-
-    \b
-    quark-bench graph
-    quark-bench graph --pipeline support.py:pipeline --out dag.svg
-    """
-    from quark_bench.cli import look
-
-    return look.graph(pipeline, drawing)
-
-
-@app.command("ls")
-def ls_command(out: Out = Path("reports"), as_json: Json = False) -> int:
-    """List the runs, oldest first."""
-    from quark_bench.cli import look
-
-    return look.ls(out, as_json=as_json)
-
-
-@app.command("show")
-def show_command(
-    run: RunName,
-    prompt_id: Annotated[str | None, typer.Argument(help="A prompt's id.", show_default=False)] = None,
-    out: Out = Path("reports"),
-    as_json: Json = False,
-) -> int:
-    """Show a run, or one prompt of it under each arm.
-
-    \b
-    quark-bench show last
-    quark-bench show last q-007
-    """
-    from quark_bench.cli import look
-
-    return look.show(run, prompt_id, out, as_json=as_json)
-
-
-@app.command("report")
-def report_command(run: RunName, out: Out = Path("reports")) -> int:
-    """Write a run's report.html again and print its path."""
-    from quark_bench.cli import look
-
-    return look.report(run, out)
-
-
-@app.command("history")
-def history_command(
-    measure: Annotated[
-        str | None, typer.Option(help="A measure's name.  [default: p50_latency_s]", show_default=False)
-    ] = None,
-    one_arm: Annotated[
-        str | None, typer.Option("--arm", help="An arm's name.  [default: the last]", show_default=False)
-    ] = None,
-    series: Annotated[str, typer.Option(help="A series' id, or last: that of the newest complete run.")] = "last",
-    out: Out = Path("reports"),
-    csv: Annotated[
-        Path | None,
-        typer.Option(help="Write all measures, or the one named, to this CSV file.", show_default=False),
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw the measure into this file: .svg or .png.", show_default=False)
-    ] = None,
-    as_json: Json = False,
-) -> int:
-    """Show how a measure went over the runs of a series, oldest first.
-
-    Runs are of one series where shape of pipeline, data set, scorers, model, layout and hardware are the same. Each run
-    is held against the band in which 95 of 100 values lie where nothing changes, by the runs before it. It is a trend,
-    no verdict: the exit code is 0 whatever it shows.
-
-    \b
-    quark-bench history
-    quark-bench history --measure throughput_per_s --plot throughput.svg
-    quark-bench history --csv history.csv
-    """
-    from quark_bench.cli import history
-
-    return history.history(measure, one_arm, series, out, table=csv, plot=plot, as_json=as_json)
-
-
-@app.command("doctor")
-def doctor_command(
-    on: Annotated[
-        str, typer.Option(help="local, tcp://, tls:// or HOST:PORT, a scheduler file .json, or a cluster's .toml.")
-    ] = "local",
-    pipeline: Annotated[
-        str | None, typer.Option(help="A pipeline that every worker should be able to load.", show_default=False)
-    ] = None,
-    insecure: Insecure = False,
-    as_json: Json = False,
-) -> int:
-    """Tell what a cluster is like, whether a run would start on it, and what to change.
-
-    \b
-    quark-bench doctor --on tcp://127.0.0.1:8786 --pipeline support.py:pipeline
-    quark-bench doctor --on slurm.toml
-    """
-    from quark_bench.cli import doctor
-
-    return doctor.doctor(on, pipeline, insecure=insecure, as_json=as_json)
-
-
-@app.command("init")
-def init_command(
-    folder: Annotated[Path, typer.Argument(help="Where to write.  [default: here]", show_default=False)] = Path(),
-    ci: Annotated[
-        str | None, typer.Option(help="Write a workflow that gates pull requests, too: github.", show_default=False)
-    ] = None,
-) -> int:
-    """Write a small pipeline and prompts to start from; files that are there stay as they are.
-
-    \b
-    quark-bench init
-    quark-bench init --ci github
-    quark-bench init benchmarks --ci github
-    """
-    from quark_bench.cli import init
-
-    return init.init(folder, ci)
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
