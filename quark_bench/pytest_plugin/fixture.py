@@ -90,8 +90,8 @@ class Quark:
     def feed(self, latencies_s: Iterable[float], **about: Any) -> None:
         """Feed latencies, in seconds, that the test measured itself, and judge the mark's objectives by them.
 
-        `about` is kept beside them in the JSON file. Fails the test, in one line, where an objective was missed, and for
-        none at all or for what is no duration.
+        `about` is kept beside them in the JSON file. Fails the test, in one line, where an objective was missed, there
+        are none at all, or one is no duration.
         """
         self._use()
         with told_in_a_line():
