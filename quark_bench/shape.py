@@ -81,6 +81,17 @@ def _number(value: Any, place: str) -> None:
         _fail(place, "number")
 
 
+def _measured(value: Any, place: str) -> None:
+    """A ratio of almost nothing may be larger than any count."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        _fail(place, "number")
+
+
+def _yes_or_no(value: Any, place: str) -> None:
+    if not isinstance(value, bool):
+        _fail(place, "true or false")
+
+
 def _anything(value: Any, place: str) -> None:
     pass
 
@@ -130,6 +141,29 @@ def _object(**checks: Check) -> Check:
     return checked
 
 
+_CHANGE = _object(
+    measure=_name,
+    scale=_name,
+    **dict.fromkeys(("worse", "low", "high", "p", "mde", "baseline", "candidate"), _or_none(_measured)),
+    n=_count,
+    pairs=_count,
+    equal=_yes_or_no,
+    widest=_text,
+    note=_text,
+    prompts=_list_of(_text),
+)
+_GATE = _object(
+    verdict=_name,
+    kind=_name,
+    against=_text,
+    judged=_list_of(_object(change=_CHANGE, verdict=_name, why=_text, again=_or_none(_CHANGE))),
+    agents=_list_of(_object(change=_CHANGE, critical_share=_or_none(_measured), slower=_yes_or_no, faster=_yes_or_no)),
+    noise=_or_none(_measured),
+    **dict.fromkeys(("measurements", "prompts", "repeats", "blocks", "in_flight"), _count),
+    findings=_list_of(_text),
+    slos_missed=_list_of(_text),
+    null=_or_none(_object(tries=_count, alarms=_count)),
+)
 _MANIFEST = _object(
     run_id=_run_id,
     state=_name,
@@ -168,5 +202,6 @@ _MANIFEST = _object(
     provenance=_map_of(_anything),
     client_=_object(host=_text, pid=_count, started_s=_number),
     usage=_list_of(_object(block=_count, arm=_name, cpu_s=_or_none(_number), peak_memory_bytes=_or_none(_number))),
+    gate_=_or_none(_GATE),
     conservation=_object(planned=_count, ok=_count, degraded=_count, failed=_count, not_run=_integer),
 )

@@ -11,6 +11,8 @@ import pandas as pd
 from quark_bench.chaos import parse_chaos
 from quark_bench.compare import Attribution, Comparison
 from quark_bench.dataset import Prompt
+from quark_bench.errors import RunNotFoundError
+from quark_bench.gate_result import GateResult
 from quark_bench.measures import Measure
 from quark_bench.slo import SloResult
 from quark_bench.trials import Trials
@@ -49,6 +51,16 @@ class Findings:
     def breakers(self) -> tuple[Mapping[str, Any], ...]:
         """What befell each circuit breaker in each session, see `Executor.breakers`; runs of old have none."""
         return tuple(self.manifest.get("breakers", ()))
+
+    @property
+    def gate(self) -> GateResult | None:
+        """What the gate found that the run was made for; None for other runs. Raises RunNotFoundError for damage."""
+        if (told := self.manifest.get("gate")) is None:
+            return None
+        try:
+            return GateResult.of_data(told)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunNotFoundError(f"run {self.manifest['run_id']}: its gate cannot be read: {error}") from None
 
     @property
     def scorers(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from quark_bench.compare import Comparison, Ratio
 from quark_bench.plain import plain, shortened
-from quark_bench.report import figures, sentences
+from quark_bench.report import figures, gate_cells, gate_sentences, sentences
 from quark_bench.report.cells import grid, interval, score_rows, speed_rows
 from quark_bench.report.dag import dag_svg
 from quark_bench.report.failures import kinds_of_failure
@@ -55,6 +55,9 @@ def render(findings: Findings) -> str:
         manifest=findings.manifest,
         findings=findings,
         say=sentences,
+        gate=findings.gate,
+        gate_say=gate_sentences,
+        gate_cells=gate_cells,
         colours=figures.COLOURS,
         speed=grid(findings, speed_rows(findings)),
         scores=grid(findings, score_rows(findings)),
