@@ -425,9 +425,11 @@ def test_no_such_option(quark):
 def test_an_objective_without_a_value_is_told_and_one_among_failures_is_missed(project):
     project.write(
         """
-@pytest.mark.quark(slo=["throughput_per_s>1"])
-def test_of_one(quark):
-    quark(PIPELINE, ["a"], warmup=0)
+from quark_bench import Prompt
+
+@pytest.mark.quark(slo=["score_exact_answered>0.5"])
+def test_unscored(quark):
+    quark(PIPELINE, [Prompt("1", "bad", reference=("b",)), Prompt("2", "no reference")], scores=["exact"], warmup=0)
 
 @pytest.mark.quark(slo=["p95_latency_s<9"])
 def test_among_failures(quark):
@@ -437,7 +439,10 @@ def test_among_failures(quark):
     done = project.run()
     done.assert_outcomes(passed=1, failed=1)
     done.stdout.fnmatch_lines(
-        ["p95_latency_s<9 missed: n/a [[]so many failed*", "test_it.py::test_of_one: throughput_per_s>1 not judged: *"]
+        [
+            "p95_latency_s<9 missed: n/a [[]so many failed*",
+            "test_it.py::test_unscored: score_exact_answered>0.5 not judged: no *",
+        ]
     )
 
 
