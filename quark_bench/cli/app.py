@@ -328,6 +328,41 @@ def report_command(run: RunName, out: Out = Path("reports")) -> int:
     return look.report(run, out)
 
 
+@app.command("history")
+def history_command(
+    measure: Annotated[
+        str | None, typer.Option(help="A measure's name.  [default: p50_latency_s]", show_default=False)
+    ] = None,
+    one_arm: Annotated[
+        str | None, typer.Option("--arm", help="An arm's name.  [default: the last]", show_default=False)
+    ] = None,
+    series: Annotated[str, typer.Option(help="A series' id, or last: that of the newest complete run.")] = "last",
+    out: Out = Path("reports"),
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Write all measures, or the one named, to this CSV file.", show_default=False),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the measure into this file: .svg or .png.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Show how a measure went over the runs of a series, oldest first.
+
+    Runs are of one series where shape of pipeline, data set, scorers, model, layout and hardware are the same. Each run
+    is held against the band in which 95 of 100 values lie where nothing changes, by the runs before it. It is a trend,
+    no verdict: the exit code is 0 whatever it shows.
+
+    \b
+    quark-bench history
+    quark-bench history --measure throughput_per_s --plot throughput.svg
+    quark-bench history --csv history.csv
+    """
+    from quark_bench.cli import history
+
+    return history.history(measure, one_arm, series, out, table=csv, plot=plot, as_json=as_json)
+
+
 @app.command("doctor")
 def doctor_command(
     on: Annotated[
