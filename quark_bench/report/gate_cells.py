@@ -17,6 +17,8 @@ UNITS = {"latency": SECONDS, "throughput": PER_SECOND, "failures": SHARE, "cost"
 """Of measures that are no scores."""
 LARGEST_RATIO = 10_000.0
 """Beyond it the digits say nothing."""
+LARGEST = 1e12
+"""Beyond it, in whatever unit, nothing was measured."""
 UNKNOWN = "n/a"
 NOTE = "Ratios are means over pairs; bounds are one-sided at 99 %."
 
@@ -107,14 +109,16 @@ def percent(share: float) -> str:
 
 
 def _digits(value: float) -> str:
-    """Two significant digits, unless that is next to nothing."""
-    return "0" if abs(value) < 1e-6 else significant(value, 2)
+    """Two significant digits of a number from 0 on, unless that is next to nothing or beyond all sense."""
+    if value > LARGEST_RATIO:
+        return f"over {LARGEST_RATIO:,.0f}"
+    return "0" if value < 1e-6 else significant(value, 2)
 
 
 def _value(change: Change, value: float | None) -> str:
-    if value is None or not math.isfinite(value):
+    if value is None or not abs(value) < LARGEST:
         return UNKNOWN
-    return _unit(change).format(value)
+    return _unit(change).format(value if abs(value) > 1 / LARGEST else 0.0)
 
 
 def _unit(change: Change) -> Unit:
