@@ -6,23 +6,23 @@ Means over pairs: of logarithms where a ratio is meant, so that a prompt that is
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from quark_bench.critical_path import Layout
 from quark_bench.pairing import codes, comparable_times, in_both, levels_of, pair_up, scores_of, shared_blocks
 from quark_bench.rule import Change, Scale
-from quark_bench.significance import Tested, false_discovery, mcnemar, minimum_ratio, tested
-from quark_bench.stats import FEWEST_WINDOWS, Floats, Groups
-from quark_bench.trials import SCORE_PREFIX
+from quark_bench.significance import Tested, false_discovery, mcnemar, minimum_ratio, paired_test
+from quark_bench.stats import Floats, Groups
+from quark_bench.trials import Trials
 
 BASELINE, CANDIDATE = "baseline", "candidate"
 ARMS = (BASELINE, CANDIDATE)
-SAME_SPEED = "the same agents, at one pace"
+MOST_NAMED = 20
+"""Prompts that are named as having turned for the worse."""
 
 Clusters = Mapping[str, str]
 """By prompt id, what it shares with other prompts: a document, a conversation."""
@@ -47,7 +47,7 @@ def changes_of(records: pd.DataFrame, scorers: Sequence[str], clusters: Clusters
 
 def _latency(timed: pd.DataFrame, clusters: Clusters | None) -> Change:
     before, after = (timed[f"latency_s_{number}"].to_numpy(np.float64) for number in (0, 1))
-    found = tested(np.log(after / before), levels_of(timed), _clusters(timed, clusters))
+    found = paired_test(np.log(after / before), levels_of(timed), _clusters(timed, clusters))
     change = _ratio("latency", found, len(timed), _mean(before), _mean(after))
     by_prompt = pd.Series(np.log(after / before), index=timed["prompt_id"]).groupby(level=0).mean()
     return replace(change, prompts=_worst(by_prompt[by_prompt > 0]))
@@ -61,11 +61,11 @@ def _throughput(blocks: pd.DataFrame) -> Change:
     levels = {"blocks": np.arange(len(before)), "repeats": codes(blocks.index.get_level_values(0)[usable])}
     sizes = blocks["size_0"].to_numpy(np.float64)[usable]
     rates = [float(sizes.sum() / each.sum()) if len(each) else None for each in (before, after)]
-    return _ratio("throughput", tested(np.log(after / before), levels), len(before), *rates)
+    return _ratio("throughput", paired_test(np.log(after / before), levels), len(before), *rates)
 
 
 def _failures(pairs: pd.DataFrame, clusters: Clusters | None) -> Change:
-    before, after = ((pairs[f"status_{number}"] == "failed").to_numpy(np.float64) for number in (0, 1))
+    before, after = (np.where(pairs[f"status_{number}"] == "failed", 1.0, 0.0) for number in (0, 1))
     return _difference("failures", pairs, before, after, clusters)
 
 
@@ -74,20 +74,21 @@ def _score(pairs: pd.DataFrame, name: str, clusters: Clusters | None) -> Change:
     before, after = (scores_of(pairs, name, number) for number in (0, 1))
     scored = np.isfinite(before) & np.isfinite(after)
     change = _difference(name, pairs[scored], -before[scored], -after[scored], clusters)
-    kept = (None if value is None else -value for value in (change.baseline, change.candidate))
-    return replace(change, **dict(zip(ARMS, kept, strict=True)))
+    return replace(change, baseline=_mean(before[scored]), candidate=_mean(after[scored]))
 
 
 def _cost(pairs: pd.DataFrame, clusters: Clusters | None) -> Change:
     before, after = (pairs[f"cost_usd_{number}"].to_numpy(np.float64, na_value=np.nan) for number in (0, 1))
     paid = (before > 0) & (after > 0)
     levels = {name: each[paid] for name, each in levels_of(pairs).items() if name != "blocks"}
-    found = tested(np.log(after[paid] / before[paid]), levels, _clusters(pairs[paid], clusters))
+    found = paired_test(np.log(after[paid] / before[paid]), levels, _clusters(pairs[paid], clusters))
     return _ratio("cost", found, int(paid.sum()), _mean(before), _mean(after))
 
 
-def _ratio(measure: str, found: Tested, pairs: int, before: float | None, after: float | None) -> Change:
-    worse, low, high = (None if each is None else math.exp(min(709.0, each)) for each in (found.mean, found.low, found.high))
+def _ratio(measure: str, found: Tested, pairs: int, before: float | None = None, after: float | None = None) -> Change:
+    worse, low, high = (
+        None if each is None else math.exp(min(709.0, each)) for each in (found.mean, found.low, found.high)
+    )
     return Change(
         measure,
         Scale.RATIO,
@@ -106,13 +107,11 @@ def _ratio(measure: str, found: Tested, pairs: int, before: float | None, after:
     )
 
 
-def _difference(
-    measure: str, pairs: pd.DataFrame, before: Floats, after: Floats, clusters: Clusters | None
-) -> Change:
+def _difference(measure: str, pairs: pd.DataFrame, before: Floats, after: Floats, clusters: Clusters | None) -> Change:
     """Of shares and scores, where more is worse. What was good or bad once a prompt is judged by McNemar's test."""
     worse = after - before
     levels = {"prompts": codes(pairs["prompt_id"]), "repeats": codes(pairs["repeat"])}
-    found = tested(worse, levels, _clusters(pairs, clusters))
+    found = paired_test(worse, levels, _clusters(pairs, clusters))
     once = len(worse) == found.n and clusters is None and set(np.unique(worse)) <= {-1.0, 0.0, 1.0}
     p = mcnemar(int((worse > 0).sum()), int((worse < 0).sum())) if once and found.p is not None else found.p
     by_prompt = pd.Series(worse, index=pairs["prompt_id"]).groupby(level=0).mean()
@@ -152,25 +151,46 @@ def noise_of(records: pd.DataFrame, arm: str = BASELINE) -> float | None:
     return float(math.exp((both[1] - both[0]).mean())) if len(both) else None
 
 
-def agent_changes(durations: pd.DataFrame, layout: Layout) -> list[Change]:
-    """How much longer each agent's calls took, attempts summed; p-values adjusted for there being several agents.
+def relabelled(records: pd.DataFrame, draws: np.random.Generator, tries: int) -> Iterator[list[Change]]:
+    """The changes of latency and throughput, `tries` times, each with the arms' labels drawn anew for every pair of
+    blocks: what identical arms would have shown on this machine. Source: permutation within pairs, Fisher 1935."""
+    timed = comparable_times(in_both(pair_up(records, ARMS)), 2)
+    longer = np.log((timed["latency_s_1"] / timed["latency_s_0"]).to_numpy(np.float64))
+    blocks = shared_blocks(records, ARMS)
+    slower = np.log((blocks["makespan_s_1"] / blocks["makespan_s_0"]).to_numpy(np.float64))
+    levels = levels_of(timed)
+    levels["blocks"] = np.unique(timed["block_0"], return_inverse=True)[1].astype(np.int64)  # as `slower` is ordered
+    by_block = {"blocks": np.arange(len(slower)), "repeats": codes(blocks.index.get_level_values(0))}
+    for _ in range(tries):
+        signs = draws.choice((-1.0, 1.0), 1 + max(len(slower), int(levels["blocks"].max(initial=0))))
+        latency = paired_test(longer * signs[levels["blocks"]], levels)
+        throughput = paired_test(slower * signs[: len(slower)], by_block)
+        yield [_ratio("latency", latency, len(longer)), _ratio("throughput", throughput, len(slower))]
 
-    `durations` has a row per trial: `arm, prompt_id, repeat, session, block, status`, and for each agent a column of
-    its seconds, NaN where it was not called.
-    """
+
+def agent_durations(trials: Trials) -> pd.DataFrame:
+    """A row per trial and agent that was called: `arm, prompt_id, repeat, session, block, agent` and the seconds that
+    its attempts took, `latency_s`. Failed calls are left out: they end when they like."""
+    trial = ["arm", "prompt_id", "repeat", "session", "block", "agent"]
     found = []
-    for name, _ in layout:
-        one = durations.assign(latency_s=durations[name], start_s=0.0, answer=None)
-        timed = comparable_times(in_both(pair_up(one[[*_PLACES, "latency_s", "start_s", "answer"]], ARMS)), 2)
+    for spans in trials.spans([*trial, "status", "start_s", "end_s"]):
+        called = spans[spans["status"].isin(("ok", "fallback"))]
+        taken = called.assign(latency_s=called["end_s"] - called["start_s"])
+        found.append(taken.groupby(trial, observed=True, sort=False)["latency_s"].sum().reset_index())
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=[*trial, "latency_s"])
+
+
+def agent_changes(durations: pd.DataFrame, agents: Sequence[str]) -> list[Change]:
+    """How much longer each agent took, as `agent_durations` has it; p-values adjusted for there being several."""
+    found = []
+    for name in agents:
+        calls = durations[durations["agent"] == name].drop(columns="agent")
+        timed = comparable_times(in_both(pair_up(calls.assign(status="ok", answer=None, start_s=0.0), ARMS)), 2)
         before, after = (timed[f"latency_s_{number}"].to_numpy(np.float64) for number in (0, 1))
-        change = _ratio(name, tested(np.log(after / before), levels_of(timed)), len(timed), _mean(before), _mean(after))
-        found.append(change)
-    with_p = [change for change in found if change.p is not None]
-    adjusted = iter(false_discovery([change.p for change in with_p if change.p is not None]))
+        longer = paired_test(np.log(after / before), levels_of(timed))
+        found.append(_ratio(name, longer, len(timed), _mean(before), _mean(after)))
+    adjusted = iter(false_discovery([change.p for change in found if change.p is not None]))
     return [change if change.p is None else replace(change, p=next(adjusted)) for change in found]
-
-
-_PLACES = ("arm", "prompt_id", "repeat", "session", "block", "status")
 
 
 def _clusters(pairs: pd.DataFrame, clusters: Clusters | None) -> Groups | None:
@@ -179,7 +199,7 @@ def _clusters(pairs: pd.DataFrame, clusters: Clusters | None) -> Groups | None:
 
 
 def _worst(by_prompt: pd.Series[Any]) -> tuple[str, ...]:
-    return tuple(map(str, by_prompt.sort_values(ascending=False, kind="stable").index))
+    return tuple(map(str, by_prompt.sort_values(ascending=False, kind="stable").index[:MOST_NAMED]))
 
 
 def _mean(values: Floats) -> float | None:

@@ -120,6 +120,9 @@ class ChaoticShipment:
         """Build the pipeline in this process. Raises PipelineError."""
         return self.chaos.applied(self.shipment.load())
 
+    def outline(self) -> Pipeline:
+        return self.shipment.outline()
+
 
 def parse_chaos(texts: Sequence[str]) -> Chaos | None:
     """Read `AGENT: error=SHARE, delay=DURATION@SHARE`, several agents apart by `;` or in further texts.

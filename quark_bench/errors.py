@@ -58,10 +58,10 @@ class ConservationError(ExecutionError):
 
 
 class RunInterrupted(KeyboardInterrupt):
-    """Ctrl-C while records were being written: what was finished is in `path`, and can be continued."""
+    """Ctrl-C while records were being written: what was finished is in `path`, and `command` continues it."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"interrupted; continue with: quark-bench run --resume {path}")
+    def __init__(self, path: Path, command: str) -> None:
+        super().__init__(f"interrupted; continue with: {command}")
         self.path = path
 
 

@@ -73,7 +73,7 @@ class GateResult:
 
     def as_data(self) -> dict[str, Any]:
         """JSON-able data that `of_data` reads back."""
-        return _plain(dataclasses.asdict(self))
+        return {name: _plain(value) for name, value in dataclasses.asdict(self).items()}
 
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> GateResult:

@@ -62,12 +62,18 @@ def lay_out(executor: Executor, plan: Plan, pipeline: Pipeline, granularity: str
         chosen = choose(predictions.get(widest.name), _resources([arm.pipeline or pipeline for arm in plan.arms]))
     else:
         chosen = Choice(Granularity(granularity), f"asked for by --granularity {granularity}")
-    settings = {}
+    sizes = {}
     for arm in plan.arms:
         latency_s = each.latency_s if (each := seen[arm.name]) else None
-        size = chunk_size(latency_s, arm.in_flight, costs, min(blocks[arm.name]))
-        settings[arm.name] = Setting(chosen.granularity, size)
+        sizes[arm.name] = chunk_size(latency_s, arm.in_flight, costs, min(blocks[arm.name]))
+    settings = {arm.name: Setting(chosen.granularity, _alike(arm, plan, sizes)) for arm in plan.arms}
     return Layout(settings, chosen.granularity, chosen.reason, predictions)
+
+
+def _alike(arm: Arm, plan: Plan, sizes: Mapping[str, int]) -> int:
+    """The chunk size of an arm: arms that run in the same way are cut alike, so that they differ in nothing else."""
+    alike = (each for each in plan.arms if (each.strategy, each.in_flight) == (arm.strategy, arm.in_flight))
+    return min(sizes[each.name] for each in alike)
 
 
 def _resources(pipelines: Sequence[Pipeline]) -> dict[str, str]:

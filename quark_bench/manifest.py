@@ -70,16 +70,23 @@ def first_manifest(
             }
             for arm in plan.arms
         ],
-        "repeats": plan.repeats,
+        **plan_as_data(plan),
         "seed": plan.seed,
         "warmup": plan.warmup,
-        "blocks": [[block.arm, block.repeat, block.start, block.stop] for block in plan.blocks],
         "scorers": list(scorers),
         "usage": [],
         "breakers": [],
         "provenance": provenance(),
         "client": this_client(),
         "conservation": count_trials({}, plan.planned),
+    }
+
+
+def plan_as_data(plan: Plan) -> dict[str, Any]:
+    """What a manifest says of a plan's length."""
+    return {
+        "repeats": plan.repeats,
+        "blocks": [[block.arm, block.repeat, block.start, block.stop] for block in plan.blocks],
     }
 
 

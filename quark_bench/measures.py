@@ -142,12 +142,17 @@ def unit_of(name: str) -> Unit:
     return _UNITS.get(name, (SCORE, Direction.HIGHER))[0]
 
 
+def direction_of(name: str) -> Direction:
+    """Which way a measure improves; of scores, higher is better."""
+    return _UNITS.get(name, (SCORE, Direction.HIGHER))[1]
+
+
 def _measure(name: str, found: Interval) -> Measure:
     """None of these can be negative, and no score or share above 1, though a t interval of few values may say so."""
-    unit, direction = _UNITS.get(name, (SCORE, Direction.HIGHER))
+    unit = unit_of(name)
     low = found.low if found.low is None else max(0.0, found.low)
     high = found.high if found.high is None or unit not in (SCORE, SHARE) else min(1.0, found.high)
-    return Measure(name, found.value, unit, direction, low, high, found.note)
+    return Measure(name, found.value, unit, direction_of(name), low, high, found.note)
 
 
 def _times(records: _Records) -> Intervals:

@@ -204,7 +204,12 @@ def write_part(folder: Path, table: pa.Table, number: int) -> None:
 
 def next_number(folder: Path) -> int:
     """The number of the part that is written next."""
-    return max((int(part.stem.split("-")[1]) for part in folder.glob("part-*.parquet")), default=-1) + 1
+    return max(map(part_number, folder.glob("part-*.parquet")), default=-1) + 1
+
+
+def part_number(part: Path) -> int:
+    """The number in a part's name."""
+    return int(part.stem.split("-")[1])
 
 
 def replace_file(target: Path, write: Any) -> None:

@@ -33,6 +33,11 @@ class Shipment(Protocol):
         """Build the pipeline in this process. Raises PipelineError."""
         ...
 
+    def outline(self) -> Pipeline:
+        """The pipeline in a process that calls none of its agents: their wiring, policies and resources. What must
+        not be imported there is missing. Raises PipelineError."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -53,6 +53,11 @@ def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def continuing(manifest: Mapping[str, Any], path: Path) -> str:
+    """The command that continues the run."""
+    return f"quark-bench {'gate' if manifest.get('gating') else 'run'} --resume {path}"
+
+
 def layout_of(manifest: Manifest) -> Layout:
     """The borders of blocks and chunks as the first session drew them: never from a new calibration."""
     return Layout.of_data(manifest["granularity"])

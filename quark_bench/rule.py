@@ -23,7 +23,7 @@ EXIT_PASS, EXIT_REGRESSED, EXIT_INCONCLUSIVE = 0, 1, 3
 class Verdict(Enum):
     """What is said of a measure, or of a gate."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105
     REGRESSED = "regressed"
     INCONCLUSIVE = "inconclusive"
     NOT_JUDGED = "not judged"
@@ -68,7 +68,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A change, the verdict on it, and why. `again` is the change in the confirming measurement, where there was one."""
+    """A change, the verdict on it, and why. `again` is the change in the confirming measurement, if there was one."""
 
     change: Change
     verdict: Verdict

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from quark_bench import store
-from quark_bench.compare import PAIRED, Attribution, Comparison, attribute, compare_arms
+from quark_bench.compare import Attribution, Comparison, attribute, compare_arms
 from quark_bench.critical_path import Layout
 from quark_bench.dataset import Dataset, Prompt, PromptsById
 from quark_bench.errors import QuarkBenchError, RunNotFoundError, UsageError
 from quark_bench.manifest import as_it_stands
 from quark_bench.measures import Measure, agent_table, measure_arm
+from quark_bench.pairing import PAIRED
 from quark_bench.parts import list_tables
 from quark_bench.plan import BUILT_IN_ARMS
 from quark_bench.report.findings import Findings

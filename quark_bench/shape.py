@@ -201,7 +201,20 @@ _MANIFEST = _object(
     cluster=_map_of(_anything),
     provenance=_map_of(_anything),
     client_=_object(host=_text, pid=_count, started_s=_number),
+    measures_=_map_of(
+        _map_of(_object(value=_or_none(_number), low=_or_none(_number), high=_or_none(_number), note=_text))
+    ),
     usage=_list_of(_object(block=_count, arm=_name, cpu_s=_or_none(_number), peak_memory_bytes=_or_none(_number))),
     gate_=_or_none(_GATE),
+    gating_=_object(
+        kind=_name,
+        against=_text,
+        commit=_or_none(_name),
+        agents=_list_of(_name),
+        data_changes=_text,
+        provenance=_or_none(_map_of(_anything)),
+        asked=_above_zero,
+        repeats=_above_zero,
+    ),
     conservation=_object(planned=_count, ok=_count, degraded=_count, failed=_count, not_run=_integer),
 )

@@ -50,7 +50,7 @@ class Tested:
         return self.note == ALL_EQUAL and self.mean == 0
 
 
-def tested(differences: Any, groups: Mapping[str, Groups], clusters: Groups | None = None) -> Tested:
+def paired_test(differences: Any, groups: Mapping[str, Groups], clusters: Groups | None = None) -> Tested:
     """Whether the mean of paired differences is above 0, by the largest error of all levels in `groups`.
 
     For each level t = mean / SE with SE = s / sqrt(k) over the k means by group; the p-value is the largest of the
@@ -84,7 +84,6 @@ def tested(differences: Any, groups: Mapping[str, Groups], clusters: Groups | No
         mde=reach + float(distributions.norm.ppf(POWER)) * largest.se,
         widest=largest.name,
     )
-
 
 
 def _clustered(means: Floats, prompts: Groups, clusters: Groups | None) -> list[Level]:

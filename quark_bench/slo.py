@@ -85,9 +85,9 @@ def require_known(slos: Iterable[Slo], arms: Sequence[str], measures: Collection
     in another unit than the measure's."""
     for slo in slos:
         if slo.arm is not None and slo.arm not in arms:
-            raise UsageError(f"--slo {slo.text!r}: no arm {slo.arm!r} here{_nearest(slo.arm, arms)}")
+            raise UsageError(f"--slo {slo.text!r}: no arm {slo.arm!r} here{nearest(slo.arm, arms)}")
         if slo.measure not in measures:
-            raise UsageError(f"--slo {slo.text!r}: no measure {slo.measure!r}{_nearest(slo.measure, measures)}")
+            raise UsageError(f"--slo {slo.text!r}: no measure {slo.measure!r}{nearest(slo.measure, measures)}")
         unit = unit_of(slo.measure)
         if slo.suffix and unit not in _SUFFIXES[slo.suffix]:
             raise UsageError(f"--slo {slo.text!r}: {slo.measure} is in {unit.name}; give its limit without a unit")
@@ -114,7 +114,8 @@ def _judged(slo: Slo, measures_by_arm: Mapping[str, Mapping[str, Measure]], last
     return SloResult(slo, measure.value, OPERATORS[slo.op](measure.value, slo.limit))
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: which of the known ones may have been meant."""
     names = list(known)
     close = difflib.get_close_matches(name, names, 1, cutoff=0)
     return f"; did you mean {close[0]!r}?" if close else "; there is none"

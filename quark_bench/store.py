@@ -16,7 +16,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from quark_bench.errors import ExecutionError, RunNotFoundError, UsageError, describe
 from quark_bench.parts import (
@@ -36,6 +37,7 @@ from quark_bench.parts import (
     list_tables,
     next_number,
     own_file,
+    part_number,
     replace_file,
     write_part,
 )
@@ -140,6 +142,25 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
 def replace_text(path: Path, text: str) -> None:
     """Write a text file as a whole: readers see the old one or the new one."""
     replace_file(path, lambda place: place.write_text(text, "utf-8", "replace"))
+
+
+def scored_trials(path: Path) -> set[tuple[str, int, str]]:
+    """Arm, repeat and prompt id of the trials that have been scored."""
+    scores = list_tables(path).scores.read(["arm", "repeat", "prompt_id"])
+    return set(zip(scores["arm"], scores["repeat"], scores["prompt_id"], strict=True))
+
+
+def forget_blocks(path: Path, blocks: Collection[int]) -> None:
+    """Take the records and spans of these blocks out of a run that nobody is writing to, so that they are made anew.
+
+    Records first: spans without records count as not written. Raises ExecutionError where it cannot be written.
+    """
+    outside = ~pc.field("block").isin(list(blocks))
+    for kind in ("records", "spans"):
+        for part in list_parts(path, kind):
+            kept = pq.read_table(part, schema=SCHEMAS[kind], filters=outside)
+            if len(kept) < pq.read_metadata(part).num_rows:
+                write_part(path / kind, kept, part_number(part))
 
 
 def write_scores(path: Path, rows: Iterable[Sequence[Any]]) -> None:

@@ -11,14 +11,16 @@ import pickle
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from quark_bench.agent import Agent, Constant
+from quark_bench.agent import Agent, Constant, Message, Reply
+from quark_bench.agent_code import OWN
 from quark_bench.errors import PipelineError, QuarkBenchError
 from quark_bench.pipeline import Pipeline
-from quark_bench.user_code import OWN, find_pipeline
+from quark_bench.user_code import find_pipeline
 
 LONGEST_LOOK_S = 120.0
 LONGEST_TOLD = 2_000
@@ -137,16 +139,16 @@ class Elsewhere:
         raise PipelineError(f"agent {self.name!r} belongs to another version and is not called in this process")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NamedModel:
     """Stands for a model that is asked in other processes only."""
 
     name: str
 
-    async def reply(self, messages: Any, seed: int) -> Any:
+    async def reply(self, messages: Sequence[Message], seed: int) -> Reply:
         raise PipelineError(f"model {self.name!r} is not asked in this process")
 
-    def reply_blocking(self, messages: Any, seed: int) -> Any:
+    def reply_blocking(self, messages: Sequence[Message], seed: int) -> Reply:
         raise PipelineError(f"model {self.name!r} is not asked in this process")
 
 

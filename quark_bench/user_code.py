@@ -74,6 +74,9 @@ class NamedPipeline:
         """Import the module here and take the pipeline from it. Raises PipelineError."""
         return _pipeline_in(_import(_use(self.tree), self.module, self.file), self.attribute)
 
+    def outline(self) -> Pipeline:
+        return self.load()
+
 
 @dataclass(frozen=True, slots=True)
 class PickledPipeline:
@@ -101,6 +104,9 @@ class PickledPipeline:
             raise PipelineError(f"the pipeline cannot be rebuilt on this worker: {describe(error)}") from error
         assert isinstance(loaded, Pipeline), "the payload was made from a Pipeline"
         return loaded
+
+    def outline(self) -> Pipeline:
+        return self.load()
 
 
 def find_pipeline(named: str) -> tuple[Pipeline, NamedPipeline]:

@@ -318,6 +318,7 @@ def test_any_alteration_of_a_manifest_is_told_or_bears_being_shown(run_path, mad
     with contextlib.suppress(RunNotFoundError):  # anything else is a fault of ours
         call(["show", str(run_path)])
         call(["report", str(run_path)])
+        call(["history", "--out", str(run_path.parent)])
 
 
 @pytest.mark.parametrize(

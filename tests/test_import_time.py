@@ -48,7 +48,15 @@ def test_importing_the_package_loads_little_more_than_a_bare_python_does(tmp_pat
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["run", "--help"], ["ls", "--help"], ["--version"], ["run", "nowhere.jsonl"], ["run", "--bogus"]],
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["ls", "--help"],
+        ["history", "--help"],
+        ["--version"],
+        ["run", "nowhere.jsonl"],
+        ["run", "--bogus"],
+    ],
     ids=" ".join,
 )
 def test_help_and_plain_mistakes_load_no_heavy_library(arguments, tmp_path):

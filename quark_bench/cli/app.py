@@ -12,25 +12,37 @@ from typing import Annotated, Any
 
 import typer
 
+from quark_bench.cli.options import (
+    Category,
+    Faults,
+    Fields,
+    GranularityName,
+    InFlight,
+    Insecure,
+    Knowledge,
+    Latency,
+    Limit,
+    ModelName,
+    On,
+    Out,
+    Prompts,
+    Resume,
+    RunName,
+    Scores,
+    Seed,
+    Slos,
+    Warmup,
+    Workers,
+)
 from quark_bench.cli.program import Json, PipelineName, make_app, run_app, version_option
 from quark_bench.errors import UsageError
 from quark_bench.redact import redact
 
 app = make_app(
     "quark-bench",
-    "0 fine; 1 an SLO given with --slo was missed; 2 wrong usage or bad input; 4 the run could not start or finish, or "
-    "every trial failed; 130 interrupted.",
+    "0 fine; 1 a gate found a regression, or an SLO given with --slo was missed; 2 wrong usage or bad input; 3 a gate "
+    "is inconclusive; 4 the run could not start or finish, or every trial failed; 130 interrupted.",
 )
-
-On = Annotated[
-    str,
-    typer.Option(help="local, inline, tcp://, tls:// or HOST:PORT, a scheduler file .json, or a cluster's .toml."),
-]
-Insecure = Annotated[
-    bool, typer.Option("--insecure", help="Allow a plain tcp:// scheduler beyond this machine: it runs anyone's code.")
-]
-Out = Annotated[Path, typer.Option("--out", help="Folder that holds the runs.")]
-RunName = Annotated[str, typer.Argument(help="A run's path, its id, or last.", show_default=False)]
 
 
 def call(arguments: Sequence[str]) -> int:
@@ -81,12 +93,27 @@ def _was_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
+def resumed_arguments(context: typer.Context, command: str, resume: str | None, out: Path) -> list[str]:
+    """The arguments that continue a run without its prompt file. Raises UsageError where other options stand beside."""
+    from quark_bench.cli import run
+
+    if resume is None:
+        raise UsageError(f"name a prompt file, as in: quark-bench {command} prompts.jsonl")
+    given = {name for name in context.params if _was_given(context, name)}
+    if beside := sorted(given - {"resume", "out", "on", "insecure", "as_json"}):
+        raise UsageError(
+            f"--{beside[0].replace('_', '-')} beside --resume: a run is continued as it was begun; leave it out, "
+            "or begin a new run without --resume"
+        )
+    moved = ["--on", str(context.params["on"])] if "on" in given else []
+    flags = [flag for flag, name in (("--insecure", "insecure"), ("--json", "as_json")) if name in given]
+    return [*run.arguments_of(resume, out, command), *moved, *flags]
+
+
 @app.command("run")
 def run_command(
     context: typer.Context,
-    prompts: Annotated[
-        Path | None, typer.Argument(help="Prompt file: .jsonl, .csv, .tsv or .parquet.", show_default=False)
-    ] = None,
+    prompts: Prompts = None,
     pipeline: PipelineName = "quark",
     arm: Annotated[
         list[str] | None,
@@ -94,38 +121,19 @@ def run_command(
     ] = None,
     on: On = "local",
     insecure: Insecure = False,
-    workers: Annotated[
-        int | None, typer.Option(help="Worker processes.  [default: cores, at most 4]", show_default=False)
-    ] = None,
-    in_flight: Annotated[int, typer.Option(help="Prompts under way at once in arm async.")] = 8,
-    granularity: Annotated[str, typer.Option(help="What is one Dask task: auto, agent or chunk.")] = "auto",
+    workers: Workers = None,
+    in_flight: InFlight = 8,
+    granularity: GranularityName = "auto",
     repeats: Annotated[int, typer.Option(help="How often every prompt is run.")] = 1,
-    limit: Annotated[int | None, typer.Option(help="Only the first N prompts.", show_default=False)] = None,
-    category: Annotated[str | None, typer.Option(help="Only prompts of this category.", show_default=False)] = None,
-    warmup: Annotated[
-        int | None,
-        typer.Option(help="Unrecorded trials an arm.  [default: 8, or in flight if more]", show_default=False),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of every draw in the run.")] = 0,
-    field: Annotated[
-        list[str] | None,
-        typer.Option(help="FIELD=COLUMN, e.g. text=question; fields: id, text, category, reference, contexts."),
-    ] = None,
-    knowledge: Annotated[
-        Path | None, typer.Option(help="JSONL of id, text that replaces quark's knowledge.", show_default=False)
-    ] = None,
-    score: Annotated[
-        list[str] | None,
-        typer.Option(help="exact, contains, number or f1.  [default: all, where there are references]"),
-    ] = None,
-    model: Annotated[str, typer.Option(help="What quark's reasoning asks: offline.")] = "offline",
-    latency: Annotated[
-        str | None,
-        typer.Option(
-            help="Simulated latency of quark's agents: none, demo or quark.  [default: demo for quark]",
-            show_default=False,
-        ),
-    ] = None,
+    limit: Limit = None,
+    category: Category = None,
+    warmup: Warmup = None,
+    seed: Seed = 0,
+    field: Fields = None,
+    knowledge: Knowledge = None,
+    score: Scores = None,
+    model: ModelName = "offline",
+    latency: Latency = None,
     learn: Annotated[
         Path | None,
         typer.Option(
@@ -133,22 +141,14 @@ def run_command(
             show_default=False,
         ),
     ] = None,
-    slo: Annotated[
-        list[str] | None, typer.Option(help="An objective that decides the exit code: 'p95_latency_s<2'.")
-    ] = None,
-    chaos: Annotated[
-        list[str] | None,
-        typer.Option(help="Faults to inject: 'AGENT: error=SHARE, delay=DURATION@SHARE'; * is every other agent."),
-    ] = None,
+    slo: Slos = None,
+    chaos: Faults = None,
     cache: Annotated[
         Path | None,
         typer.Option(help="Answer equal calls of agents with cache=True from this file.", show_default=False),
     ] = None,
     out: Out = Path("reports"),
-    resume: Annotated[
-        str | None,
-        typer.Option(help="Continue an unfinished run, alone or with --on: its path, id, or last.", show_default=False),
-    ] = None,
+    resume: Resume = None,
     as_json: Json = False,
 ) -> int:
     """Run every prompt through a pipeline in every arm, and compare the arms.
@@ -165,17 +165,7 @@ def run_command(
     from quark_bench.cli import run
 
     if prompts is None:
-        if resume is None:
-            raise UsageError("name a prompt file, as in: quark-bench run prompts.jsonl")
-        given = {name for name in context.params if _was_given(context, name)}
-        if beside := sorted(given - {"resume", "out", "on", "insecure", "as_json"}):
-            raise UsageError(
-                f"--{beside[0].replace('_', '-')} beside --resume: a run is continued as it was begun; leave it out, "
-                "or begin a new run without --resume"
-            )
-        moved = [("--on", on)] if "on" in given else []
-        flags = [flag for flag, name in (("--insecure", "insecure"), ("--json", "as_json")) if name in given]
-        return call([*run.arguments_of(resume, out), *(word for pair in moved for word in pair), *flags])
+        return call(resumed_arguments(context, "run", resume, out))
     dataset = run.read_prompts(prompts, field or [], limit=limit, category=category)
     chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knowledge, learn=learn)
     options = {
@@ -197,6 +187,93 @@ def run_command(
         "command": context.obj,
     }
     return run.carry_out(dataset, chosen, options, as_json=as_json)
+
+
+@app.command("gate")
+def gate_command(
+    context: typer.Context,
+    prompts: Prompts = None,
+    pipeline: PipelineName = "quark",
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="The baseline: a git revision, a pipeline (with a colon), or a run's folder.", show_default=False
+        ),
+    ] = None,
+    null: Annotated[
+        bool, typer.Option("--null", help="Measure the same code as both arms: the noise of this machine.")
+    ] = False,
+    arm: Annotated[str, typer.Option(help="How both arms run: sync, parallel or async.")] = "async",
+    on: On = "local",
+    insecure: Insecure = False,
+    workers: Workers = None,
+    in_flight: InFlight = 8,
+    granularity: GranularityName = "auto",
+    repeats: Annotated[int, typer.Option(help="How often every prompt is run, at least.")] = 5,
+    limit: Limit = None,
+    category: Category = None,
+    warmup: Warmup = None,
+    seed: Seed = 0,
+    field: Fields = None,
+    knowledge: Knowledge = None,
+    score: Scores = None,
+    model: ModelName = "offline",
+    latency: Latency = None,
+    slo: Slos = None,
+    chaos: Faults = None,
+    clusters: Annotated[
+        str | None,
+        typer.Option(help="Field by which prompts depend on one another: document, category, ...", show_default=False),
+    ] = None,
+    allow_stored: Annotated[
+        bool, typer.Option("--allow-stored", help="Let a comparison with a stored run pass or fail.")
+    ] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.", show_default=False)] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write a Markdown summary to this file.", show_default=False)
+    ] = None,
+    out: Out = Path("reports"),
+    resume: Resume = None,
+    as_json: Json = False,
+) -> int:
+    """Did the candidate get worse? Measure it beside a baseline, in turn, and judge.
+
+    Latency, throughput, failures, each score and cost are judged. What alarms is measured once more with fresh workers
+    before it counts. Inside a GitHub job a summary and annotations are written by themselves.
+
+    \b
+    quark-bench gate prompts.jsonl --pipeline support.py:pipeline --against main
+    quark-bench gate prompts.jsonl --pipeline new.py:pipeline --against old.py:pipeline
+    quark-bench gate prompts.jsonl --pipeline support.py:pipeline --null
+    quark-bench gate prompts.jsonl --against reports/20260101-120000-prompts
+    """
+    from quark_bench.cli import gate, run
+
+    if prompts is None:
+        return call(resumed_arguments(context, "gate", resume, out))
+    dataset = run.read_prompts(prompts, field or [], limit=limit, category=category)
+    chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knowledge, learn=None)
+    options = {
+        "against": gate.baseline_named(against, null=null),
+        "arm": arm,
+        "on": on,
+        "insecure": insecure,
+        "workers": workers,
+        "in_flight": in_flight,
+        "granularity": granularity,
+        "repeats": repeats,
+        "warmup": warmup,
+        "seed": seed,
+        "scores": score,
+        "slos": slo or [],
+        "chaos": chaos or [],
+        "clusters": clusters,
+        "allow_stored": allow_stored,
+        "out": out,
+        "resume": resume,
+        "command": context.obj,
+    }
+    return gate.carry_out(dataset, chosen, options, gate.Files(junit, markdown), as_json=as_json)
 
 
 @app.command("graph")
@@ -249,6 +326,41 @@ def report_command(run: RunName, out: Out = Path("reports")) -> int:
     from quark_bench.cli import look
 
     return look.report(run, out)
+
+
+@app.command("history")
+def history_command(
+    measure: Annotated[
+        str | None, typer.Option(help="A measure's name.  [default: p50_latency_s]", show_default=False)
+    ] = None,
+    one_arm: Annotated[
+        str | None, typer.Option("--arm", help="An arm's name.  [default: the last]", show_default=False)
+    ] = None,
+    series: Annotated[str, typer.Option(help="A series' id, or last: that of the newest complete run.")] = "last",
+    out: Out = Path("reports"),
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Write all measures, or the one named, to this CSV file.", show_default=False),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the measure into this file: .svg or .png.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Show how a measure went over the runs of a series, oldest first.
+
+    Runs are of one series where shape of pipeline, data set, scorers, model, layout and hardware are the same. Each run
+    is held against the band in which 95 of 100 values lie where nothing changes, by the runs before it. It is a trend,
+    no verdict: the exit code is 0 whatever it shows.
+
+    \b
+    quark-bench history
+    quark-bench history --measure throughput_per_s --plot throughput.svg
+    quark-bench history --csv history.csv
+    """
+    from quark_bench.cli import history
+
+    return history.history(measure, one_arm, series, out, table=csv, plot=plot, as_json=as_json)
 
 
 @app.command("doctor")

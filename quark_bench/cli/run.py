@@ -7,20 +7,25 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 
-from quark_bench.cli.live import watching
+from quark_bench.cli.live import Display, Lines, watching
 from quark_bench.dataset import Dataset
 from quark_bench.errors import RunInterrupted, UsageError
 from quark_bench.pipeline import Pipeline
 from quark_bench.plain import one_line, shortened
 from quark_bench.redact import MARK
 from quark_bench.sources import LARGEST_IN_MEMORY
+
+if TYPE_CHECKING:
+    from quark_bench.run import Run
+
+T = TypeVar("T")
 
 EXIT_SLO_MISSED = 1
 EXIT_ALL_FAILED = 4
@@ -31,8 +36,8 @@ _STEERING = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What JSON leaves as it is: the second set of control characters, and orders to write backwards."""
 
 
-def arguments_of(named: str, out: Path) -> list[str]:
-    """The arguments that continue a run: those it was begun with, from the folder it was begun in.
+def arguments_of(named: str, out: Path, command: str) -> list[str]:
+    """The arguments that continue a run of that command: those it was begun with, from the folder it was begun in.
 
     Says on stderr what they are: a run that came from elsewhere names code that came with it. Raises UsageError for
     a run that was begun from Python or by another command, or whose command held a secret, which is not kept.
@@ -41,11 +46,12 @@ def arguments_of(named: str, out: Path) -> list[str]:
 
     path = find_run(named, out).resolve()
     manifest = read_manifest(path)
-    command, folder = manifest["command"], manifest["folder"]
-    if not command:
-        raise UsageError(f"{path} was begun from Python: continue it with bench(..., resume={str(path)!r})")
-    arguments = _run_arguments(path, command)
-    again = f"give the whole command again, as in: {command} --resume {shlex.quote(str(path))}"
+    line, folder = manifest["command"], manifest["folder"]
+    if not line:
+        door = {"run": "bench"}.get(command, command)
+        raise UsageError(f"{path} was begun from Python: continue it with {door}(..., resume={str(path)!r})")
+    arguments = _arguments(path, line, command)
+    again = f"give the whole command again, as in: {line} --resume {shlex.quote(str(path))}"
     if hidden := [_option_of(arguments, place) for place, value in enumerate(arguments) if MARK in value]:
         raise UsageError(f"{path}: {' and '.join(hidden)} held a secret, which is not kept; {again}")
     try:
@@ -54,19 +60,19 @@ def arguments_of(named: str, out: Path) -> list[str]:
         raise UsageError(
             f"{path} was begun in {folder}, which is no folder here; go where its files are, and {again}"
         ) from None
-    print(f"Continuing {one_line(path)}\nin {one_line(folder)} with: {one_line(command)}", file=sys.stderr)
+    print(f"Continuing {one_line(path)}\nin {one_line(folder)} with: {one_line(line)}", file=sys.stderr)
     return [*arguments, "--resume", str(path)]
 
 
-def _run_arguments(path: Path, command: str) -> list[str]:
+def _arguments(path: Path, line: str, command: str) -> list[str]:
     """What follows `quark-bench`. A manifest is data that may come from anywhere: it can name no other command."""
     try:
-        program, *arguments = shlex.split(command)
+        program, *arguments = shlex.split(line)
     except ValueError:
-        program, arguments = command, []
+        program, arguments = line, []
     resumes = any(each.partition("=")[0] == "--resume" for each in arguments)
-    if program != "quark-bench" or arguments[:1] != ["run"] or resumes:
-        raise UsageError(f"{path} names no `quark-bench run` to continue with, but {command!r}; begin a new run")
+    if program != "quark-bench" or arguments[:1] != [command] or resumes:
+        raise UsageError(f"{path} names no `quark-bench {command}` to continue with, but {line!r}; begin a new run")
     return arguments
 
 
@@ -128,26 +134,43 @@ def carry_out(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, 
     from quark_bench.report.tables import run_table
     from quark_bench.run import summary
 
-    with watching(Console(stderr=True)) as watcher:
-        try:
-            run = bench(dataset, pipeline, **options, watcher=watcher)
-        except RunInterrupted as stop:
-            print(f"quark-bench: {one_line(stop)}", file=sys.stderr)
-            return EXIT_INTERRUPTED
-        except KeyboardInterrupt:
-            print("quark-bench: interrupted before the first trial; there is nothing to continue", file=sys.stderr)
-            return EXIT_INTERRUPTED
+    def work(watcher: Display | Lines) -> tuple[Run, Path]:
+        run = bench(dataset, pipeline, **options, watcher=watcher)
         watcher.stage("writing the report")
-        report = run.report()
+        return run, run.report()
+
+    made = watched(work)
+    if isinstance(made, int):
+        return made
+    run, report = made
     people = Console(width=WIDTH, file=sys.stderr if as_json else sys.stdout)
     people.print(run_table(run.findings))
     for line in (f"Report  {report}", f"Look    quark-bench show {run.path} [PROMPT_ID]"):
         people.print(one_line(line), soft_wrap=True, highlight=False, markup=False)
     if as_json:
         print(as_text(summary(run)))
-    ended = run.manifest["conservation"]
-    if ended["failed"] == ended["planned"]:
-        first = shortened(str(run.trials.struck(["error"])["error"].dropna().iloc[0]), LONGEST_ERROR)
-        people.print(f"Every trial failed; the first error: {one_line(first)}", markup=False)
+    if (error := first_error(run)) is not None:
+        people.print(f"Every trial failed; the first error: {error}", markup=False)
         return EXIT_ALL_FAILED
     return EXIT_SLO_MISSED if any(result.given and result.met is False for result in run.slos) else 0
+
+
+def watched(work: Callable[[Display | Lines], T]) -> T | int:
+    """What the work gives, a person watching how it gets on; the exit code where it was interrupted."""
+    with watching(Console(stderr=True)) as watcher:
+        try:
+            return work(watcher)
+        except RunInterrupted as stop:
+            print(f"quark-bench: {one_line(stop)}", file=sys.stderr)
+        except KeyboardInterrupt:
+            print("quark-bench: interrupted before the first trial; there is nothing to continue", file=sys.stderr)
+    return EXIT_INTERRUPTED
+
+
+def first_error(run: Run) -> str | None:
+    """The first error of a run in which every trial failed; None for any other run."""
+    ended = run.manifest["conservation"]
+    if ended["failed"] < ended["planned"]:
+        return None
+    errors = run.trials.struck(["error"])["error"].dropna()
+    return one_line(shortened(str(errors.iloc[0]), LONGEST_ERROR))

@@ -79,6 +79,9 @@ class CachedShipment:
         """Build the pipeline in this process. Raises PipelineError."""
         return self.shipment.load()
 
+    def outline(self) -> Pipeline:
+        return self.shipment.outline()
+
 
 class Caching:
     """Asks and fills a cache for the agents of one pipeline, on one event loop. `hashes` are their code's, by name."""

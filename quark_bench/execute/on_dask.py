@@ -83,7 +83,7 @@ class OnDask:
         assert self._connection is not None, "used as a context manager"
         check_versions(self.client)
         self._work = work
-        self._pipelines = {arm: shipment.load() for arm, shipment in work.shipments.items()}
+        self._pipelines = {arm: shipment.outline() for arm, shipment in work.shipments.items()}
         if any(pipeline.breakers for pipeline in self._pipelines.values()):
             share_breakers(self.client, work.run_key)
         payload = cloudpickle.dumps(list(work.shipments.values()))

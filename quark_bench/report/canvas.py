@@ -1,4 +1,4 @@
-"""Canvas: paints a matplotlib figure and writes it as an `<svg>` element for any page.
+"""Canvas: paints a matplotlib figure and writes it as an `<svg>` element for any page, or as a file.
 
 Text stays text and takes the page's colour, the background is transparent, and the same figure gives the same bytes.
 """
@@ -53,6 +53,16 @@ SETTINGS: dict[Any, Any] = {
 
 def draw(title: str, height_in: float, paint: Callable[[Figure], None]) -> str:
     """What `paint` puts on a figure of WIDTH_IN by `height_in` inches, as one `<svg>` element named `title`."""
+    return _for_page(_painted(height_in, paint, "svg").decode(), title)
+
+
+def paint_file(height_in: float, paint: Callable[[Figure], None], kind: str) -> bytes:
+    """The same as a file of that kind, `svg` or `png`, on white."""
+    return _painted(height_in, paint, kind, facecolor="white", dpi=150)
+
+
+def _painted(height_in: float, paint: Callable[[Figure], None], kind: str, **saving: Any) -> bytes:
+    nothing = {"svg": ("Date", "Creator", "Format", "Type"), "png": ("Software",)}[kind]
     with mpl.rc_context(SETTINGS), warnings.catch_warnings():
         # The reader's fonts draw the text, so what the layout's font lacks does not matter.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
@@ -60,9 +70,9 @@ def draw(title: str, height_in: float, paint: Callable[[Figure], None]) -> str:
         warnings.filterwarnings("ignore", message="constrained_layout not applied")
         figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
         paint(figure)
-        written = io.StringIO()
-        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _for_page(written.getvalue(), title)
+        written = io.BytesIO()
+        figure.savefig(written, format=kind, metadata=dict.fromkeys(nothing), **saving)
+    return written.getvalue()
 
 
 def _for_page(svg: str, title: str) -> str:

@@ -1,0 +1,143 @@
+"""Baseline: what a gate measures a candidate against: another commit, another pipeline, a stored run, or itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from quark_bench.dataset import Dataset
+from quark_bench.errors import PipelineError, QuarkBenchError, RunNotFoundError, UsageError
+from quark_bench.gate_result import NULL, PIPELINE, REVISION, RUN
+from quark_bench.pipeline import Pipeline, Shipment
+from quark_bench.resolve import resolve
+from quark_bench.revision import Revision, find_revision, unpacked
+from quark_bench.run import Run
+from quark_bench.store import find_run
+from quark_bench.tree_pipeline import Tree, tree_pipeline
+from quark_bench.user_code import find_pipeline
+
+MOST_NAMED = 5
+"""Prompts, of those that vanished, are new or have changed."""
+
+Against = str | Path | Pipeline | None
+"""What a person names: a git revision, a run's folder or id, a pipeline with a colon; None is the candidate itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What was named, in a form that can be measured: a pipeline and how it travels, or a run that was.
+
+    `told` is what people read, `commit` the full one of a revision. `data_changes` says how the data set's file has
+    changed since that revision.
+    """
+
+    kind: str
+    told: str
+    pipeline: Pipeline | None = None
+    shipment: Shipment | None = None
+    run: Run | None = None
+    commit: str | None = None
+    data_changes: str = ""
+
+
+@contextmanager
+def find_baseline(against: Against, candidate: Pipeline | str, dataset: Dataset, out: str | Path) -> Iterator[Baseline]:
+    """What `against` names, for as long as it is needed: files of a commit are unpacked meanwhile.
+
+    `candidate` is the pipeline as it was named. Raises UsageError where there is no such thing.
+    """
+    if against is None:
+        pipeline, pack = resolve(candidate)
+        yield Baseline(NULL, "itself", pipeline, pack())
+    elif isinstance(against, Pipeline) or ":" in str(against):
+        pipeline, pack = resolve(against if isinstance(against, Pipeline) else str(against))
+        yield Baseline(PIPELINE, pipeline.name if isinstance(against, Pipeline) else str(against), pipeline, pack())
+    elif (run := _stored(against, out)) is not None:
+        yield Baseline(RUN, f"run {run.path.name}", run=run)
+    else:
+        revision = find_revision(str(against), Path.cwd())
+        if not isinstance(candidate, str) or candidate == "quark":
+            raise UsageError(
+                f"--against {against}: a commit holds a pipeline as FILE.py:NAME or package.module:NAME; name yours "
+                "so with --pipeline, or name another pipeline with --against"
+            )
+        with unpacked(revision) as top:
+            yield _of_revision(revision, top, candidate, dataset)
+
+
+def _stored(against: str | Path, out: str | Path) -> Run | None:
+    try:
+        return Run(find_run(against, out))
+    except RunNotFoundError:
+        if (Path(against) / "manifest.json").exists():
+            raise
+        return None
+
+
+def _of_revision(revision: Revision, top: Path, named: str, dataset: Dataset) -> Baseline:
+    folder = _below(Path.cwd(), revision, "this folder")
+    place, _, attribute = named.rpartition(":")
+    root = folder
+    if place.endswith(".py"):
+        file = _below(Path(place), revision, f"--pipeline {named}")
+        if not (top / file).is_file():
+            raise PipelineError(f"{revision.told} has no file {file}; name a commit that has it, or another pipeline")
+        named, root = f"{top / file}:{attribute}", file.parent
+    else:
+        root = _root_of(named, revision)
+    tree = Tree(str(top), str(revision.repository), str(folder))
+    shipment = tree_pipeline(tree, named, str(root), revision.told)
+    changes = _data_changes(revision, top, dataset)
+    return Baseline(REVISION, revision.told, shipment.outline(), shipment, commit=revision.commit, data_changes=changes)
+
+
+def _root_of(named: str, revision: Revision) -> Path:
+    """Below the repository, the folder that makes the module importable, as the working tree has it."""
+    _, shipment = find_pipeline(named)
+    return _below(Path(shipment.tree.root), revision, f"--pipeline {named}")
+
+
+def _below(path: Path, revision: Revision, what: str) -> Path:
+    place = path.resolve()
+    if not place.is_relative_to(revision.repository):
+        raise UsageError(
+            f"{what} is not in the repository {revision.repository}, so {revision.told} has none of it; start from "
+            "that repository, or name a pipeline with --against"
+        )
+    return place.relative_to(revision.repository)
+
+
+def _data_changes(revision: Revision, top: Path, dataset: Dataset) -> str:
+    """How the data set's file differs from the commit's; empty where it does not, or lies outside the repository."""
+    if dataset.origin is None or not dataset.origin.resolve().is_relative_to(revision.repository):
+        return ""
+    file = dataset.origin.resolve().relative_to(revision.repository)
+    if not (top / file).is_file():
+        return f"{revision.told} has no {file}; both sides run the prompts of here"
+    try:
+        then, now = (Dataset.read(place, fields=dict(dataset.fields)) for place in (top / file, dataset.origin))
+    except QuarkBenchError as error:
+        return f"{file} of {revision.told} cannot be compared: {error}"
+    changed = data_changes(then, now)
+    return changed and f"{file} has changed since {revision.told}: {changed}; both sides run the prompts of here"
+
+
+def data_changes(then: Dataset, now: Dataset) -> str:
+    """`2 prompts vanished (a, b), 1 is new (c), 3 have changed (d, e, f)`; empty for equal data sets."""
+    if then.content_hash == now.content_hash:
+        return ""
+    before, after = ({prompt.id: prompt for prompt in each} for each in (then, now))
+    groups = (
+        ("vanished", [name for name in before if name not in after]),
+        ("new", [name for name in after if name not in before]),
+        ("changed", [name for name in after if name in before and after[name] != before[name]]),
+    )
+    told = [f"{len(names)} {how} ({_listed(names)})" for how, names in groups if names]
+    return ", ".join(told) or "the order of its prompts"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more

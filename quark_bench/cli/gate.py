@@ -1,0 +1,98 @@
+"""`quark-bench gate`: from arguments to values, through `gate`, to a verdict that a person and a CI job can read."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from quark_bench.cli.run import EXIT_ALL_FAILED, WIDTH, as_text, first_error, watched
+from quark_bench.dataset import Dataset
+from quark_bench.errors import ExecutionError, UsageError
+from quark_bench.pipeline import Pipeline
+from quark_bench.plain import one_line
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where a verdict is written beside the terminal; None for nowhere."""
+
+    junit: Path | None
+    markdown: Path | None
+
+
+def baseline_named(against: str | None, *, null: bool) -> str | None:
+    """What was asked for as the baseline; None for the candidate itself. Raises UsageError for both or neither."""
+    if null and against is not None:
+        raise UsageError("--null measures the candidate against itself; leave out --against")
+    if not null and against is None:
+        raise UsageError(
+            "name the baseline, as in --against main or --against old.py:pipeline; or measure this machine's noise "
+            "with --null"
+        )
+    return against
+
+
+def carry_out(
+    dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, Any], files: Files, *, as_json: bool
+) -> int:
+    """Measure, tell, write, and give the exit code."""
+    from quark_bench.gate import gate
+    from quark_bench.report.gate_table import gate_table
+
+    def work(watcher: Any) -> Any:
+        found = gate(dataset, pipeline, **options, watcher=watcher)
+        watcher.stage("writing the report")
+        return found, found.run.report()
+
+    made = watched(work)
+    if isinstance(made, int):
+        return made
+    found, report = made
+    people = Console(width=WIDTH, file=sys.stderr if as_json else sys.stdout)
+    people.print(gate_table(found.result))
+    for line in (f"Report  {report}", f"Look    quark-bench show {found.run.path} [PROMPT_ID]"):
+        people.print(one_line(line), soft_wrap=True, highlight=False, markup=False)
+    _write(found.result, files)
+    if as_json:
+        print(as_text({"run_id": found.run.path.name, "path": str(found.run.path), **found.result.as_data()}))
+    else:
+        _annotate(found.result)
+    if (error := first_error(found.run)) is not None:
+        people.print(f"Every trial failed; the first error: {error}", markup=False)
+        return EXIT_ALL_FAILED
+    return int(found.result.exit_code)
+
+
+def _write(result: Any, files: Files) -> None:
+    """JUnit and Markdown where they were asked for, and the summary of a GitHub job."""
+    from quark_bench.report.gate_markdown import gate_markdown
+    from quark_bench.report.junit import junit_xml
+
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    try:
+        if files.junit is not None:
+            files.junit.write_text(junit_xml(result), "utf-8")
+        if files.markdown is not None:
+            files.markdown.write_text(gate_markdown(result), "utf-8")
+        if summary:
+            with Path(summary).open("a", encoding="utf-8") as page:
+                page.write(gate_markdown(result))
+    except OSError as error:
+        raise ExecutionError(
+            f"{error.filename} cannot be written: {error.strerror}; choose another with --junit or --markdown"
+        ) from error
+
+
+def _annotate(result: Any) -> None:
+    """What GitHub shows beside a pull request; it reads them from a job's output."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from quark_bench.report.gate_markdown import annotations
+
+        for line in annotations(result):
+            print(line)

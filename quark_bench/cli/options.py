@@ -1,0 +1,63 @@
+"""Options that several commands have, under one name and with one help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+On = Annotated[
+    str,
+    typer.Option(help="local, inline, tcp://, tls:// or HOST:PORT, a scheduler file .json, or a cluster's .toml."),
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Allow a plain tcp:// scheduler beyond this machine: it runs anyone's code.")
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder that holds the runs.")]
+RunName = Annotated[str, typer.Argument(help="A run's path, its id, or last.", show_default=False)]
+Prompts = Annotated[
+    Path | None, typer.Argument(help="Prompt file: .jsonl, .csv, .tsv or .parquet.", show_default=False)
+]
+Workers = Annotated[int | None, typer.Option(help="Worker processes.  [default: cores, at most 4]", show_default=False)]
+InFlight = Annotated[int, typer.Option(help="Prompts under way at once in arm async.")]
+GranularityName = Annotated[str, typer.Option(help="What is one Dask task: auto, agent or chunk.")]
+Limit = Annotated[int | None, typer.Option(help="Only the first N prompts.", show_default=False)]
+Category = Annotated[str | None, typer.Option(help="Only prompts of this category.", show_default=False)]
+Warmup = Annotated[
+    int | None,
+    typer.Option(help="Unrecorded trials an arm.  [default: 8, or in flight if more]", show_default=False),
+]
+Seed = Annotated[int, typer.Option(help="Seed of every draw in the run.")]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option("--field", help="FIELD=COLUMN, e.g. text=question; fields: id, text, category, reference, contexts."),
+]
+Knowledge = Annotated[
+    Path | None, typer.Option(help="JSONL of id, text that replaces quark's knowledge.", show_default=False)
+]
+Scores = Annotated[
+    list[str] | None,
+    typer.Option("--score", help="exact, contains, number or f1.  [default: all, where there are references]"),
+]
+ModelName = Annotated[str, typer.Option("--model", help="What quark's reasoning asks: offline.")]
+Latency = Annotated[
+    str | None,
+    typer.Option(
+        help="Simulated latency of quark's agents: none, demo or quark.  [default: demo for quark]",
+        show_default=False,
+    ),
+]
+Slos = Annotated[
+    list[str] | None, typer.Option("--slo", help="An objective that decides the exit code: 'p95_latency_s<2'.")
+]
+Faults = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--chaos", help="Faults to inject: 'AGENT: error=SHARE, delay=DURATION@SHARE'; * is every other agent."
+    ),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(help="Continue an unfinished run, alone or with --on: its path, id, or last.", show_default=False),
+]

@@ -1,0 +1,257 @@
+"""Gate: did the candidate get worse? Baseline and candidate in one job, in interleaved blocks, and a verdict.
+
+What alarms is measured once more with fresh workers before anybody is told.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quark_bench import store
+from quark_bench.baseline import Against, Baseline, find_baseline
+from quark_bench.bench import chosen_chaos, disturb, open_executor, opening_stage
+from quark_bench.changes import ARMS, BASELINE, CANDIDATE
+from quark_bench.dataset import Dataset
+from quark_bench.errors import UsageError
+from quark_bench.execute import Executor
+from quark_bench.execute.apart import Apart
+from quark_bench.gate_result import REVISION, RUN, GateResult
+from quark_bench.manifest import Manifest, count_trials, first_manifest, plan_as_data
+from quark_bench.measures import measure_names
+from quark_bench.measuring import Silent, Task, Watcher, conclude, measure
+from quark_bench.parts import count_statuses, list_tables
+from quark_bench.pipeline import Pipeline
+from quark_bench.plan import Arm, Plan, blocks_a_repeat, built_in_arm, make_plan
+from quark_bench.resolve import resolve
+from quark_bench.resume import continued
+from quark_bench.rule import Judged, alarms, confirm
+from quark_bench.run import Run
+from quark_bench.scoring import default_scorers, scorers_named
+from quark_bench.slo import parse_slo, require_known
+from quark_bench.weigh_gate import Weighed, clusters_of, told_result, weigh
+
+REPEATS = 5
+FEWEST_BLOCK_PAIRS = 15
+"""Fewer leave the error of a block's mean uncertain: with 10, its 99 % bound is a tenth further away than with 15."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A finished gate: what it found, and the run that it measured."""
+
+    result: GateResult
+    run: Run
+
+    @property
+    def line(self) -> str:
+        """The verdict and why, in one line."""
+        from quark_bench.report.gate_sentences import headline
+
+        return headline(self.result)
+
+
+def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
+    dataset: Dataset,
+    pipeline: Pipeline | str = "quark",
+    *,
+    against: Against = None,
+    arm: Arm | str = "async",
+    on: str = "local",
+    insecure: bool = False,
+    workers: int | None = None,
+    in_flight: int = 8,
+    granularity: str = "auto",
+    repeats: int = REPEATS,
+    warmup: int | None = None,
+    seed: int = 0,
+    scores: Sequence[str] | None = None,
+    slos: Sequence[str] = (),
+    chaos: str | Sequence[str] = (),
+    clusters: str | None = None,
+    allow_stored: bool = False,
+    out: str | Path = "reports",
+    resume: str | Path | None = None,
+    watcher: Watcher | None = None,
+    command: str | None = None,
+) -> Gate:
+    """Measure a candidate against a baseline, block by block in turn, and judge every measure.
+
+    `against` is a git revision, a run's folder or id, a Pipeline or its name with a colon; None measures the candidate
+    against itself: the noise of this machine. `arm` says how both run their prompts, `sync`, `parallel` or `async`.
+    `repeats` grow until there are 15 pairs of blocks. `clusters` names a field of the prompts' metadata: prompts
+    that share it count as dependent. `allow_stored` takes the comparison with a stored run for a verdict. The other
+    options are those of `bench`.
+
+    Raises UsageError for wrong options, ClusterError or ExecutionError when it cannot start or finish.
+    """
+    watcher = watcher or Silent()
+    path = None if resume is None else store.find_run(resume, out)
+    begun = None if path is None else _begun(path)
+    scorers = default_scorers(dataset) if scores is None else scorers_named(scores)
+    require_known(map(parse_slo, slos), ARMS, measure_names([scorer.name for scorer in scorers]))
+    store.check_out(out)
+    how = arm if isinstance(arm, Arm) else built_in_arm(arm, in_flight)
+    watcher.stage("looking at the baseline")
+    with find_baseline(_recorded(begun, against), pipeline, dataset, out) as baseline:
+        main, pack = resolve(pipeline)
+        once = _plan(how, baseline, len(dataset), repeats, seed, warmup)
+        plan = once if begun is None else _extended(once, max(begun["repeats"], once.repeats))
+        shipments = {each.name: pack() for each in plan.arms}
+        if baseline.shipment is not None:
+            shipments[BASELINE] = baseline.shipment
+        disturbed = chosen_chaos(chaos, main, plan)
+        manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
+        manifest |= {"run_key": secrets.token_hex(8), "command": command, "folder": str(Path.cwd()), "slos": list(slos)}
+        manifest |= {"chaos": disturbed and str(disturbed), "cache": None, "gating": _gating(baseline, once, repeats)}
+        if path is not None:
+            manifest = continued(path, manifest)
+            _forget_halves(path, plan)
+        stored = _comparable(baseline, manifest, how)
+        task = Task(dataset, plan, main, disturb(shipments, disturbed), scorers, granularity, out)
+        by_cluster = clusters_of(dataset, clusters)
+
+        def measured(task: Task, path: Path | None) -> Run:
+            opening = _open(on, workers, task, baseline, insecure=insecure)
+            watcher.stage(opening_stage(on))
+            with opening as executor:
+                made = measure(task, executor, manifest, path, watcher)
+            return conclude(task, made, manifest, watcher)
+
+        run = measured(task, path)
+        first = weigh(run, stored, range(once.repeats), by_cluster)
+        if alarms(first.judged) and plan.repeats == once.repeats:
+            watcher.stage("measuring again what alarmed")
+            task = dataclasses.replace(task, plan=_extended(once, 2 * once.repeats))
+            _go_on(manifest, task.plan, run.path)
+            run = measured(task, run.path)
+        judged = _confirmed(run, first, stored, task.plan.repeats, once.repeats, by_cluster)
+    result = told_result(run, first, judged, once, allow_stored=allow_stored)
+    manifest["gate"] = result.as_data()
+    store.write_manifest(run.path, manifest)
+    return Gate(result, Run(run.path, dataset))
+
+
+def _plan(how: Arm, baseline: Baseline, prompts: int, repeats: int, seed: int, warmup: int | None) -> Plan:
+    """Both arms, or the candidate alone against a stored run; enough repeats for enough pairs of blocks."""
+    arms = [Arm(BASELINE, how.strategy, how.in_flight, baseline.pipeline)] if baseline.kind != RUN else []
+    arms.append(Arm(CANDIDATE, how.strategy, how.in_flight))
+    if baseline.kind != RUN:
+        repeats = max(repeats, math.ceil(FEWEST_BLOCK_PAIRS / blocks_a_repeat(2, prompts, how.in_flight)))
+    return make_plan(arms, prompts, repeats=repeats, seed=seed, warmup=warmup)
+
+
+def _extended(plan: Plan, repeats: int) -> Plan:
+    """The plan with more repeats after its own."""
+    return make_plan(plan.arms, plan.prompts, repeats=repeats, seed=plan.seed, warmup=plan.warmup)
+
+
+def _go_on(manifest: Manifest, plan: Plan, path: Path) -> None:
+    """The manifest of the next session, which measures the repeats that the plan now has more."""
+    ended = count_statuses(list_tables(path).records)
+    manifest |= plan_as_data(plan)
+    manifest |= {"state": "running", "session": manifest["session"] + 1, "ended": None}
+    manifest |= {"conservation": count_trials(ended, plan.planned)}
+
+
+def _gating(baseline: Baseline, once: Plan, asked: int) -> dict[str, Any]:
+    """What the manifest says of the two sides; `asked` are the repeats that were asked for."""
+    agents = [step.name for step in baseline.pipeline.steps] if baseline.pipeline else []
+    if baseline.run is not None:
+        agents = [agent["name"] for agent in baseline.run.manifest["pipeline"]["agents"]]
+    return {
+        "kind": baseline.kind,
+        "against": baseline.told,
+        "commit": baseline.commit,
+        "agents": agents,
+        "data_changes": baseline.data_changes,
+        "provenance": None if baseline.run is None else baseline.run.manifest["provenance"],
+        "asked": asked,
+        "repeats": once.repeats,
+    }
+
+
+def _begun(path: Path) -> Manifest:
+    begun = store.read_manifest(path)
+    if not begun.get("gating"):
+        raise UsageError(f"{path} is no gate; continue it with: quark-bench run --resume {path}")
+    return begun
+
+
+def _recorded(begun: Manifest | None, against: Against) -> Against:
+    """What a gate that is continued was begun against: a branch may have moved on since."""
+    return begun["gating"]["commit"] or against if begun else against
+
+
+def _forget_halves(path: Path, plan: Plan) -> None:
+    """Both sides of a pair of blocks are measured in one session: a pair that lacks anything is measured anew."""
+    records = list_tables(path).records.read(["block"])
+    there = records["block"].value_counts()
+    arms = len(plan.arms)
+    unfinished: list[int] = []
+    for first in range(0, len(plan.blocks), arms):
+        pair = plan.blocks[first : first + arms]
+        if any(there.get(block.index, 0) < len(block) for block in pair):
+            unfinished.extend(block.index for block in pair)
+    store.forget_blocks(path, unfinished)
+
+
+def _open(on: str, workers: int | None, task: Task, baseline: Baseline, *, insecure: bool) -> Executor:
+    """Each arm has worker processes of its own where we start them: neither meets what the other imported."""
+
+    def opened(pipeline: Pipeline) -> Executor:
+        return open_executor(on, workers, task.plan, pipeline, task.granularity, insecure=insecure)
+
+    if on != "local":
+        if baseline.kind == REVISION:
+            raise UsageError(
+                f"--on {on}: a git revision is measured in worker processes that are started in its own tree; use "
+                "--on local, or name two pipelines"
+            )
+        return opened(task.pipeline)
+    return Apart({arm.name: opened(arm.pipeline or task.pipeline) for arm in task.plan.arms})
+
+
+def _comparable(baseline: Baseline, manifest: Manifest, how: Arm) -> tuple[Run, str] | None:
+    """The stored run and the arm of it that ran as the candidate will; None where the baseline is measured here.
+
+    Raises UsageError where the two would not compare.
+    """
+    run = baseline.run
+    if run is None:
+        return None
+    then, now = run.manifest, manifest
+    alike = [
+        arm["name"]
+        for arm in then["arms"]
+        if (arm["strategy"], arm["in_flight"]) == (how.strategy.value, how.in_flight)
+    ]
+    differences = {
+        "the data set changed": then["dataset"]["hash"] != now["dataset"]["hash"],
+        "the scorers changed": then["scorers"] != now["scorers"],
+        "the simulated latency changed": then["pipeline"]["latency_profile"] != now["pipeline"]["latency_profile"],
+        "the chaos changed": then.get("chaos") != now.get("chaos"),
+        "it answered from a cache": bool(then.get("cache")),
+        "it learned as it went": bool(then["pipeline"].get("learns_in")),
+        "it is not complete": then["state"] != "complete",
+        f"it has no arm that ran {how.strategy.value} with {how.in_flight} in flight": not alike,
+    }
+    if found := [what for what, differs in differences.items() if differs]:
+        raise UsageError(
+            f"--against {run.path}: not comparable: {', '.join(found)}; measure it anew, or compare with a git revision"
+        )
+    return run, alike[-1]
+
+
+def _confirmed(
+    run: Run, first: Weighed, stored: tuple[Run, str] | None, repeats: int, once: int, clusters: dict[str, str] | None
+) -> list[Judged]:
+    """The verdicts, after the second measurement where there was one."""
+    if repeats == once:
+        return list(first.judged)
+    return confirm(first.judged, weigh(run, stored, range(once, repeats), clusters).judged)

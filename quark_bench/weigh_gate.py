@@ -1,0 +1,172 @@
+"""Weighing a gate: from a run's records to changes, to verdicts, to what is told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from quark_bench.changes import (
+    BASELINE,
+    CANDIDATE,
+    agent_changes,
+    agent_durations,
+    changes_of,
+    noise_of,
+    relabelled,
+)
+from quark_bench.dataset import Dataset
+from quark_bench.errors import UsageError
+from quark_bench.gate_result import NULL, RUN, AgentChange, GateResult, NullRates
+from quark_bench.manifest import Manifest
+from quark_bench.pairing import PAIRED
+from quark_bench.plan import Plan
+from quark_bench.rule import MARGIN, Change, Conditions, Judged, Verdict, alarms, judge, overall
+from quark_bench.run import Run
+from quark_bench.significance import ALPHA, times_as_many
+from quark_bench.trials import SCORE_PREFIX
+from quark_bench.units import SHARE
+
+RELABELLINGS = 1_000
+MACHINE = ("host", "cpu", "cores", "memory", "python")
+"""Parts of a run's provenance that say where it was measured."""
+Stored = tuple[Run, str]
+"""A stored run, and the arm of it that is the baseline."""
+Clusters = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """One measurement of a gate: the records of both arms, the verdicts on them, and the baseline's own change."""
+
+    records: pd.DataFrame
+    judged: Sequence[Judged]
+    noise: float | None
+
+
+def weigh(run: Run, stored: Stored | None, repeats: range, clusters: Clusters | None) -> Weighed:
+    """The verdicts by these repeats alone, against the run's own baseline or a stored one."""
+    records = _records(run)
+    records = records[records["repeat"].isin(repeats)]
+    if stored is None:
+        noise, changes = noise_of(records, BASELINE), changes_of(records, run.trials.scorers, clusters)
+    else:
+        noise = noise_of(records, CANDIDATE)
+        records = _beside(records, stored, repeats)
+        changes = list(map(_from_another_session, changes_of(records, run.trials.scorers, clusters)))
+    return Weighed(records, judge(changes, Conditions(noise)), noise)
+
+
+def _records(run: Run, arm: str | None = None) -> pd.DataFrame:
+    scores = (SCORE_PREFIX + name for name in run.trials.scorers)
+    records = run.trials.records([*PAIRED, "cost_usd", *scores], arm)
+    return records.assign(arm=records["arm"].astype(str), status=records["status"].astype(str))
+
+
+def _beside(records: pd.DataFrame, stored: Stored, repeats: range) -> pd.DataFrame:
+    """The candidate's records and those of a stored arm, numbered as if they had been one session."""
+    run, arm = stored
+    ours = records.assign(repeat=records["repeat"] - repeats.start)
+    return pd.concat([_records(run, arm).assign(arm=BASELINE), ours], ignore_index=True).assign(session=0)
+
+
+def _from_another_session(change: Change) -> Change:
+    if change.measure != "throughput":
+        return change
+    return replace(change, p=None, low=None, high=None, mde=None, note="its blocks were not measured side by side")
+
+
+def clusters_of(dataset: Dataset, field: str | None) -> dict[str, str] | None:
+    """By prompt id, its value in that field of the metadata, or its category. Raises UsageError where none has it."""
+    if field is None:
+        return None
+    found = {each.id: each.category if field == "category" else each.metadata.get(field) for each in dataset}
+    if all(value is None for value in found.values()):
+        raise UsageError(f"--clusters {field}: no prompt has it; name a column of the prompt file, or category")
+    return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def told_result(run: Run, first: Weighed, judged: Sequence[Judged], once: Plan, *, allow_stored: bool) -> GateResult:
+    """All that is told of a finished gate; `once` is the plan of one measurement."""
+    gating = run.manifest["gating"]
+    side_by_side = gating["kind"] != RUN
+    return GateResult(
+        verdict=overall(judged) if side_by_side or allow_stored else Verdict.INCONCLUSIVE,
+        kind=gating["kind"],
+        against=gating["against"],
+        judged=tuple(judged),
+        agents=tuple(_agents(run, once.repeats)) if side_by_side else (),
+        noise=first.noise,
+        measurements=run.manifest["repeats"] // once.repeats,
+        prompts=once.prompts,
+        repeats=once.repeats,
+        blocks=len(once.blocks) // len(once.arms),
+        in_flight=once.arms[-1].in_flight,
+        findings=tuple(_findings(run.manifest, judged, once)),
+        slos_missed=tuple(each.slo.text for each in run.slos if each.given and each.met is False),
+        null=_null_rates(first, once.seed) if gating["kind"] == NULL else None,
+    )
+
+
+def _agents(run: Run, repeats: int) -> Iterator[AgentChange]:
+    """Every agent that both sides have, by the first measurement."""
+    shares = run.findings.agents[CANDIDATE]["critical_path_share"]
+    durations = agent_durations(run.trials)
+    for change in agent_changes(durations[durations["repeat"] < repeats], [name for name, _ in run.layout]):
+        share = float(shares[change.measure])
+        yield AgentChange(change, None if math.isnan(share) else share, _is_slower(change), _is_faster(change))
+
+
+def _is_slower(change: Change) -> bool:
+    return change.p is not None and change.worse is not None and change.p <= ALPHA and change.worse > 1 + MARGIN
+
+
+def _is_faster(change: Change) -> bool:
+    return change.high is not None and change.worse is not None and change.high < 1 and change.worse < 1 / (1 + MARGIN)
+
+
+def _null_rates(first: Weighed, seed: int) -> NullRates:
+    """How often the rule would have alarmed if the labels of the arms were drawn anew for each pair of blocks."""
+    drawn = relabelled(first.records, np.random.default_rng(seed), RELABELLINGS)
+    return NullRates(RELABELLINGS, sum(bool(alarms(judge(each, Conditions(first.noise)))) for each in drawn))
+
+
+def _findings(manifest: Manifest, judged: Sequence[Judged], once: Plan) -> Iterator[str]:
+    """What else is worth knowing, a sentence each."""
+    gating = manifest["gating"]
+    if gating["data_changes"]:
+        yield gating["data_changes"]
+    if gating["kind"] == RUN:
+        yield _worth(manifest, gating)
+    elif gating["kind"] != NULL and len({arm["pipeline_key"] for arm in manifest["arms"]}) == 1:
+        yield "the pipeline's code is the same on both sides"
+    now = [agent["name"] for agent in manifest["pipeline"]["agents"]]
+    gone, new = ([name for name in a if name not in b] for a, b in ((gating["agents"], now), (now, gating["agents"])))
+    if gone or new:
+        parts = ((f"only the baseline has {', '.join(gone)}", gone), (f"only the candidate has {', '.join(new)}", new))
+        yield "agents differ: " + "; ".join(told for told, names in parts if names)
+    if once.repeats != gating["asked"]:
+        yield f"{once.repeats} repeats instead of {gating['asked']}, for enough pairs of blocks"
+    latency = next(each.change for each in judged if each.measure == "latency")
+    if latency.mde is not None and latency.mde > MARGIN:
+        more = times_as_many(math.log1p(latency.mde), math.log1p(MARGIN))
+        wanted = (
+            f"{math.ceil(more * once.repeats)} repeats"
+            if latency.widest != "prompts"
+            else (f"{math.ceil(more * once.prompts)} prompts")
+        )
+        yield f"to see a change of {SHARE.format(MARGIN)} in latency it takes about {wanted}"
+
+
+def _worth(manifest: Manifest, gating: Mapping[str, object]) -> str:
+    then, now = gating["provenance"], manifest["provenance"]
+    assert isinstance(then, Mapping), "kept with every stored run"
+    moved = [name for name in MACHINE if then.get(name) != now.get(name)]
+    where = f"another machine ({', '.join(moved)} differ)" if moved else "this machine at another time"
+    return (
+        f"the baseline was measured on {where}: a trend, no verdict. Of identical code such comparisons call 8 to 35 % "
+        "different; name a git revision for a verdict"
+    )
