@@ -102,7 +102,7 @@ def test_a_measure_tells_both_measurements_and_its_worst_prompts():
     assert measure(SLOWER) == (
         "latency regressed: 307 ms -> 375 ms, 1.22x [1.21x to 1.23x]; regressed in both of two measurements, the "
         "second one 1.21x [1.20x to 1.22x]; smallest detectable 0.80 %; n = 64 prompts in 320 pairs; "
-        "worst prompts: q-001, q-002, q-003, q-004, q-005 and 2 more"
+        "worst prompts: q-001, q-002, q-003, q-004, q-005"
     )
 
 
@@ -114,6 +114,12 @@ def test_an_equal_measure_tells_how_many_may_differ_still():
     assert measure(EQUAL) == "failures pass: equal in all 320 pairs (of 64 prompts), upper bound 4.7 %"
     once = replace(EQUAL, change=replace(EQUAL.change, pairs=64))
     assert measure(once) == "failures pass: equal in all 64 pairs, upper bound 4.7 %"
+
+
+def test_measures_that_were_equal_alike_are_told_together():
+    score = replace(EQUAL, change=replace(EQUAL.change, measure="f1"))
+    told = details(gated(Verdict.PASS, AS_FAST, EQUAL, score))
+    assert told[0] == "failures, f1: equal in all 320 pairs (of 64 prompts), upper bound 4.7 %"
 
 
 def test_an_inconclusive_measure_tells_what_would_help():
