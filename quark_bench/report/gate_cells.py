@@ -133,13 +133,15 @@ def _turned(change: Change, worse: float | None) -> float | None:
     """What is for the worse, as people count it. Only throughput and scores are better where there is more."""
     if worse is None or math.isnan(worse):
         return None
+    if change.scale is Scale.DIFFERENCE:
+        return worse if change.measure in UNITS else -worse
     if change.measure == "throughput":
         return 1 / worse if worse else math.inf
-    return -worse if change.scale is Scale.DIFFERENCE and change.measure not in UNITS else worse
+    return worse
 
 
 def _signed(change: Change, value: float | None) -> str:
-    if value is None or not math.isfinite(value):
+    if value is None or not abs(value) < LARGEST:
         return UNKNOWN
     written = _digits(abs(value) * 100) if _in_points(change) else SCORE.format(abs(value))
     nothing = not any(digit in written for digit in "123456789")
