@@ -17,7 +17,7 @@ from rich.console import Console
 
 from quark_bench.compare import attribute, compare_arms
 from quark_bench.dataset import Prompt
-from quark_bench.errors import UsageError
+from quark_bench.errors import RunNotFoundError, UsageError
 from quark_bench.measures import agent_table, measure_arm
 from quark_bench.notebook import ShownComparison
 from quark_bench.plan import Arm, Strategy, make_plan
@@ -35,6 +35,8 @@ from quark_bench.slo import DEFAULT_SLOS, check, parse_slo
 from quark_bench.span_sums import sum_spans
 from quark_bench.trials import FrameTrials
 from quark_bench.units import SECONDS, SHARE
+
+from . import gate_results
 
 LAYOUT = (
     ("nlu", ()),
@@ -258,6 +260,7 @@ def hostile_run(text=MARKUP, layout=HOSTILE_LAYOUT, arms=HOSTILE_ARMS):
     facts["granularity"] = {"choice": text, "reason": text}
     facts["cache"] = {"file": text, "errors": 1, "last_error": text}
     facts["cluster"] = dict.fromkeys(facts["cluster"], text)
+    facts["gate"] = gate_results.hostile(text).as_data()
     slos = [replace(result, slo=replace(result.slo, text=text)) for result in run.slos]
     comparisons = [replace(each, answers_differ=(text,), answers_differ_count=1) for each in run.comparisons]
     prompts = {prompt_id: Prompt(prompt_id, text, reference=(text,)) for prompt_id in run.prompts}
@@ -725,6 +728,30 @@ def test_boxes_of_the_dag_do_not_overlap():
             abs(y - other_y) < 34 and x < other_x + other_w and other_x < x + width
             for other_x, other_y, other_w in others
         )
+
+
+def with_gate(findings, result):
+    return replace(findings, manifest=findings.manifest | {"gate": result.as_data()})
+
+
+def test_a_gate_is_told_at_the_top_of_the_page(findings):
+    page = render(with_gate(findings, gate_results.REGRESSED))
+    assert '<p class="banner verdict regressed">regressed against main (3fe2b81): latency 1.22x' in page
+    assert page.index("<h2>Gate</h2>") < page.index("<h2>Comparison</h2>")
+    assert '<td class="verdict inconclusive">inconclusive</td>' in page
+    assert "<li>memory 1.50x slower [1.49x to 1.51x], 2.0 % of the critical path</li>" in page
+    assert "Gate" not in render(findings)
+
+
+def test_a_missed_objective_makes_the_banner_of_a_pass_red(findings):
+    missed = replace(gate_results.PASSED, slos_missed=("p95_latency_s<2",))
+    assert '<p class="banner verdict regressed">objective missed' in render(with_gate(findings, missed))
+
+
+def test_a_gate_that_cannot_be_read_is_named(findings):
+    damaged = gate_results.PASSED.as_data() | {"verdict": "perhaps"}
+    with pytest.raises(RunNotFoundError, match="its gate cannot be read"):
+        render(replace(findings, manifest=findings.manifest | {"gate": damaged}))
 
 
 def test_the_page_opens_offline_in_a_browser_at_any_width(findings, hostile, tmp_path):

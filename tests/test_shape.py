@@ -1,12 +1,16 @@
 """What may stand in a manifest."""
 
 import copy
+import json
 
 import pytest
+from hypothesis import given
 
 from quark_bench.errors import UsageError
 from quark_bench.shape import LARGEST, check_manifest
 from quark_bench.store import FORMAT
+
+from .gate_results import REGRESSED, results
 
 WHOLE = {
     "format": FORMAT,
@@ -117,4 +121,32 @@ def test_what_is_missing_is_named(key):
 @pytest.mark.parametrize("manifest", [None, [], "x", 3])
 def test_a_manifest_is_an_object(manifest):
     with pytest.raises(ValueError, match="no object"):
+        check_manifest(manifest)
+
+
+@given(results)
+def test_any_gate_may_stand_in_a_manifest(result):
+    check_manifest(WHOLE | {"gate": json.loads(json.dumps(result.as_data()))})
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ((), []),
+        (("verdict",), 3),
+        (("judged", 0, "change", "low"), "1.2"),
+        (("judged", 0, "change", "prompts"), [3]),
+        (("judged", 0, "again"), {}),
+        (("agents", 0, "slower"), "yes"),
+        (("noise",), True),
+        (("null",), {"tries": -1, "alarms": 0}),
+    ],
+)
+def test_a_gate_that_nobody_wrote_is_refused(path, value):
+    manifest = WHOLE | {"gate": REGRESSED.as_data()}
+    place = manifest
+    for key in ("gate", *path)[:-1]:
+        place = place[key]
+    place[("gate", *path)[-1]] = value
+    with pytest.raises(ValueError, match=r"the manifest\.gate"):
         check_manifest(manifest)

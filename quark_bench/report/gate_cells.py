@@ -17,6 +17,8 @@ UNITS = {"latency": SECONDS, "throughput": PER_SECOND, "failures": SHARE, "cost"
 """Of measures that are no scores."""
 LARGEST_RATIO = 10_000.0
 """Beyond it the digits say nothing."""
+LARGEST = 1e12
+"""Beyond it, in whatever unit, nothing was measured."""
 UNKNOWN = "n/a"
 NOTE = "Ratios are means over pairs; bounds are one-sided at 99 %."
 
@@ -107,14 +109,16 @@ def percent(share: float) -> str:
 
 
 def _digits(value: float) -> str:
-    """Two significant digits, unless that is next to nothing."""
-    return "0" if abs(value) < 1e-6 else significant(value, 2)
+    """Two significant digits of a number from 0 on, unless that is next to nothing or beyond all sense."""
+    if value > LARGEST_RATIO:
+        return f"over {LARGEST_RATIO:,.0f}"
+    return "0" if value < 1e-6 else significant(value, 2)
 
 
 def _value(change: Change, value: float | None) -> str:
-    if value is None or not math.isfinite(value):
+    if value is None or not abs(value) < LARGEST:
         return UNKNOWN
-    return _unit(change).format(value)
+    return _unit(change).format(value if abs(value) > 1 / LARGEST else 0.0)
 
 
 def _unit(change: Change) -> Unit:
@@ -129,13 +133,15 @@ def _turned(change: Change, worse: float | None) -> float | None:
     """What is for the worse, as people count it. Only throughput and scores are better where there is more."""
     if worse is None or math.isnan(worse):
         return None
+    if change.scale is Scale.DIFFERENCE:
+        return worse if change.measure in UNITS else -worse
     if change.measure == "throughput":
         return 1 / worse if worse else math.inf
-    return -worse if change.scale is Scale.DIFFERENCE and change.measure not in UNITS else worse
+    return worse
 
 
 def _signed(change: Change, value: float | None) -> str:
-    if value is None or not math.isfinite(value):
+    if value is None or not abs(value) < LARGEST:
         return UNKNOWN
     written = _digits(abs(value) * 100) if _in_points(change) else SCORE.format(abs(value))
     nothing = not any(digit in written for digit in "123456789")

@@ -17,7 +17,7 @@ from quark_bench.stats import wilson
 from quark_bench.units import COUNT
 
 VISIBLE_PROMPTS = 5
-"""Prompts named in a sentence before it says how many more there are."""
+"""Prompts, or objectives, named in a sentence."""
 VISIBLE_MEASURES = 3
 """Measures told in the headline before it says how many more there are."""
 VISIBLE_FINDINGS = 20
@@ -77,8 +77,8 @@ def counted(change: Change) -> str:
 
 
 def prompts(change: Change) -> str:
-    """The prompts that turned for the worse, the worst first; empty for none."""
-    return f"worst prompts: {_listed(change.prompts)}" if change.prompts else ""
+    """The prompts that turned most for the worse, the worst first; empty for none. A change keeps but the first."""
+    return f"worst prompts: {_listed(change.prompts[:VISIBLE_PROMPTS])}" if change.prompts else ""
 
 
 def agent(found: AgentChange) -> str:
@@ -139,7 +139,7 @@ def _details(result: GateResult) -> Iterator[str]:
         yield f"objective missed: {shortened(slo, LONGEST_NAME)}"
     plain = [each for each in result.judged if _needs_no_words(each)]
     yield from (measure(each) for each in result.judged if each not in plain)
-    yield from (f"{label(each.change)}: {_equal(each.change)}" for each in plain if each.change.equal)
+    yield from _equal_ones([each.change for each in plain if each.change.equal])
     detectable = [(label(each.change), smallest(each.change)) for each in plain if not each.change.equal]
     if known := [f"{name} {told}" for name, told in detectable if told]:
         yield f"smallest detectable: {', '.join(known)}"
@@ -224,6 +224,14 @@ def _equal(change: Change) -> str:
     of = f" (of {plural(change.n, _noun(change))})" if change.pairs != change.n else ""
     bound = f", upper bound {percent(upper_bound_of_none(change.n))}" if change.n else ""
     return f"equal in all {plural(change.pairs, 'pair')}{of}{bound}"
+
+
+def _equal_ones(changes: Sequence[Change]) -> Iterator[str]:
+    """`failures, f1: equal in all 320 pairs ...`: those of which the same is said, together."""
+    together: dict[str, list[str]] = {}
+    for change in changes:
+        together.setdefault(_equal(change), []).append(label(change))
+    yield from (f"{', '.join(names)}: {told}" for told, names in together.items())
 
 
 def _noun(change: Change) -> str:
