@@ -89,9 +89,9 @@ def clusters_of(dataset: Dataset, field: str | None) -> dict[str, str] | None:
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def told_result(run: Run, first: Weighed, judged: Sequence[Judged], once: Plan, *, allow_stored: bool) -> GateResult:
+def told_result(run: Run, found: Weighed, once: Plan, *, allow_stored: bool) -> GateResult:
     """All that is told of a finished gate; `once` is the plan of one measurement."""
-    gating = run.manifest["gating"]
+    gating, judged = run.manifest["gating"], found.judged
     side_by_side = gating["kind"] != RUN
     return GateResult(
         verdict=overall(judged) if side_by_side or allow_stored else Verdict.INCONCLUSIVE,
@@ -99,7 +99,7 @@ def told_result(run: Run, first: Weighed, judged: Sequence[Judged], once: Plan, 
         against=gating["against"],
         judged=tuple(judged),
         agents=tuple(_agents(run, once.repeats)) if side_by_side else (),
-        noise=first.noise,
+        noise=found.noise,
         measurements=run.manifest["repeats"] // once.repeats,
         prompts=once.prompts,
         repeats=once.repeats,
@@ -107,7 +107,7 @@ def told_result(run: Run, first: Weighed, judged: Sequence[Judged], once: Plan, 
         in_flight=once.arms[-1].in_flight,
         findings=tuple(_findings(run.manifest, judged, once)),
         slos_missed=tuple(each.slo.text for each in run.slos if each.given and each.met is False),
-        null=_null_rates(first, once.seed) if gating["kind"] == NULL else None,
+        null=_null_rates(found, once.seed) if gating["kind"] == NULL else None,
     )
 
 
@@ -128,10 +128,10 @@ def _is_faster(change: Change) -> bool:
     return change.high is not None and change.worse is not None and change.high < 1 and change.worse < 1 / (1 + MARGIN)
 
 
-def _null_rates(first: Weighed, seed: int) -> NullRates:
+def _null_rates(found: Weighed, seed: int) -> NullRates:
     """How often the rule would have alarmed if the labels of the arms were drawn anew for each pair of blocks."""
-    drawn = relabelled(first.records, np.random.default_rng(seed), RELABELLINGS)
-    return NullRates(RELABELLINGS, sum(bool(alarms(judge(each, Conditions(first.noise)))) for each in drawn))
+    drawn = relabelled(found.records, np.random.default_rng(seed), RELABELLINGS)
+    return NullRates(RELABELLINGS, sum(bool(alarms(judge(each, Conditions(found.noise)))) for each in drawn))
 
 
 def _findings(manifest: Manifest, judged: Sequence[Judged], once: Plan) -> Iterator[str]:
