@@ -16,7 +16,7 @@ from typing import Any
 
 from quark_bench import store
 from quark_bench.baseline import Against, Baseline, find_baseline
-from quark_bench.bench import chosen_chaos, disturb, open_executor
+from quark_bench.bench import chosen_chaos, disturb, open_executor, opening_stage
 from quark_bench.changes import ARMS, BASELINE, CANDIDATE
 from quark_bench.dataset import Dataset
 from quark_bench.errors import UsageError
@@ -123,6 +123,7 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
         task = Task(dataset, plan, main, disturb(shipments, disturbed), scorers, granularity, out)
         _check_place(on, baseline)
         opened = functools.partial(_open, on, workers, insecure=insecure)
+        watcher.stage(opening_stage(on))
         run, found = _measured(task, _Rules(once, stored, by_cluster), manifest, path, opened, watcher)
     result = told_result(run, found, once, allow_stored=allow_stored)
     manifest["gate"] = result.as_data()
@@ -165,7 +166,6 @@ def _measured(
 
 
 def _measure(task: Task, manifest: Manifest, path: Path | None, opening: Executor, watcher: Watcher) -> Run:
-    watcher.stage("starting workers")
     with opening as executor:
         path = measure(task, executor, manifest, path, watcher)
     return conclude(task, path, manifest, watcher)
@@ -173,6 +173,8 @@ def _measure(task: Task, manifest: Manifest, path: Path | None, opening: Executo
 
 def _plan(how: Arm, baseline: Baseline, prompts: int, repeats: int, seed: int, warmup: int | None) -> Plan:
     """Both arms, or the candidate alone against a stored run; enough repeats for enough pairs of blocks."""
+    if repeats < 1:
+        raise UsageError(f"--repeats {repeats}: give 1 or more")
     arms = [Arm(BASELINE, how.strategy, how.in_flight, baseline.pipeline)] if baseline.kind != RUN else []
     arms.append(Arm(CANDIDATE, how.strategy, how.in_flight))
     if baseline.kind != RUN:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from quark_bench.gate_result import NULL, RUN, AgentChange, GateResult, NullRate
 from quark_bench.manifest import Manifest
 from quark_bench.pairing import PAIRED
 from quark_bench.plan import Plan
+from quark_bench.report.findings import conditions
 from quark_bench.rule import MARGIN, Change, Conditions, Judged, Verdict, alarms, judge, overall
 from quark_bench.run import Run
 from quark_bench.significance import ALPHA, times_as_many
@@ -31,6 +32,8 @@ from quark_bench.trials import SCORE_PREFIX
 from quark_bench.units import SHARE
 
 RELABELLINGS = 1_000
+NOTABLE = 0.01
+"""Of the trial's latency: an agent that changed by less is not worth naming, by however many times."""
 MACHINE = ("host", "cpu", "cores", "memory", "python")
 """Parts of a run's provenance that say where it was measured."""
 Stored = tuple[Run, str]
@@ -56,7 +59,7 @@ def weigh(run: Run, stored: Stored | None, repeats: range, clusters: Clusters | 
     else:
         noise = noise_of(records, CANDIDATE)
         records = _beside(records, stored, repeats)
-        changes = list(map(_from_another_session, changes_of(records, run.trials.scorers, clusters)))
+        changes = changes_of(records, run.trials.scorers, clusters, side_by_side=False)
     return Weighed(records, judge(changes, Conditions(noise)), noise)
 
 
@@ -71,12 +74,6 @@ def _beside(records: pd.DataFrame, stored: Stored, repeats: range) -> pd.DataFra
     run, arm = stored
     ours = records.assign(repeat=records["repeat"] - repeats.start)
     return pd.concat([_records(run, arm).assign(arm=BASELINE), ours], ignore_index=True).assign(session=0)
-
-
-def _from_another_session(change: Change) -> Change:
-    if change.measure != "throughput":
-        return change
-    return replace(change, p=None, low=None, high=None, mde=None, note="its blocks were not measured side by side")
 
 
 def clusters_of(dataset: Dataset, field: str | None) -> dict[str, str] | None:
@@ -98,7 +95,7 @@ def told_result(run: Run, found: Weighed, once: Plan, *, allow_stored: bool) -> 
         kind=gating["kind"],
         against=gating["against"],
         judged=tuple(judged),
-        agents=tuple(_agents(run, once.repeats)) if side_by_side else (),
+        agents=tuple(_agents(run, found, once.repeats)) if side_by_side else (),
         noise=found.noise,
         measurements=run.manifest["repeats"] // once.repeats,
         prompts=once.prompts,
@@ -108,16 +105,20 @@ def told_result(run: Run, found: Weighed, once: Plan, *, allow_stored: bool) -> 
         findings=tuple(_findings(run.manifest, judged, once)),
         slos_missed=tuple(each.slo.text for each in run.slos if each.given and each.met is False),
         null=_null_rates(found, once.seed) if gating["kind"] == NULL else None,
+        conditions=conditions(run.manifest),
     )
 
 
-def _agents(run: Run, repeats: int) -> Iterator[AgentChange]:
+def _agents(run: Run, found: Weighed, repeats: int) -> Iterator[AgentChange]:
     """Every agent that both sides have, by the first measurement."""
+    latency_s = next(each.change.baseline for each in found.judged if each.measure == "latency") or 0.0
     shares = run.findings.agents[CANDIDATE]["critical_path_share"]
     durations = agent_durations(run.trials)
     for change in agent_changes(durations[durations["repeat"] < repeats], [name for name, _ in run.layout]):
         share = float(shares[change.measure])
-        yield AgentChange(change, None if math.isnan(share) else share, _is_slower(change), _is_faster(change))
+        notable = abs((change.candidate or 0.0) - (change.baseline or 0.0)) >= NOTABLE * latency_s
+        slower, faster = notable and _is_slower(change), notable and _is_faster(change)
+        yield AgentChange(change, None if math.isnan(share) else share, slower, faster)
 
 
 def _is_slower(change: Change) -> bool:
