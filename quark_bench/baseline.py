@@ -15,7 +15,7 @@ from quark_bench.resolve import resolve
 from quark_bench.revision import Revision, find_revision, unpacked
 from quark_bench.run import Run
 from quark_bench.store import find_run
-from quark_bench.tree_pipeline import Tree, tree_pipeline
+from quark_bench.tree_pipeline import Tree, is_installed, tree_pipeline
 from quark_bench.user_code import find_pipeline
 
 MOST_NAMED = 5
@@ -68,22 +68,27 @@ def find_baseline(against: Against, candidate: Pipeline | str, dataset: Dataset,
 
 
 def _stored(against: str | Path, out: str | Path) -> Run | None:
+    """Raises RunNotFoundError for a run that is there and cannot be read."""
     try:
-        return Run(find_run(against, out))
+        path = find_run(against, out)
     except RunNotFoundError:
-        if (Path(against) / "manifest.json").exists():
+        if str(against) == "last":
             raise
         return None
+    return Run(path)
 
 
 def _of_revision(revision: Revision, top: Path, named: str, dataset: Dataset) -> Baseline:
     folder = _below(Path.cwd(), revision, "this folder")
+    (top / folder).mkdir(parents=True, exist_ok=True)  # where that commit did not have it, it had nothing in it
     place, _, attribute = named.rpartition(":")
-    root = folder
     if place.endswith(".py"):
         file = _below(Path(place), revision, f"--pipeline {named}")
         if not (top / file).is_file():
-            raise PipelineError(f"{revision.told} has no file {file}; name a commit that has it, or another pipeline")
+            raise PipelineError(
+                f"{revision.told} has no file {file}; name a commit that has it (untracked files and submodules are "
+                "in none), or another pipeline"
+            )
         named, root = f"{top / file}:{attribute}", file.parent
     else:
         root = _root_of(named, revision)
@@ -96,7 +101,13 @@ def _of_revision(revision: Revision, top: Path, named: str, dataset: Dataset) ->
 def _root_of(named: str, revision: Revision) -> Path:
     """Below the repository, the folder that makes the module importable, as the working tree has it."""
     _, shipment = find_pipeline(named)
-    return _below(Path(shipment.tree.root), revision, f"--pipeline {named}")
+    root = Path(shipment.tree.root)
+    if is_installed(root):
+        raise UsageError(
+            f"--pipeline {named} is a copy installed in {root}, which no commit changes; install your project with "
+            "pip install -e . or name the file, as FILE.py:NAME"
+        )
+    return _below(root, revision, f"--pipeline {named}")
 
 
 def _below(path: Path, revision: Revision, what: str) -> Path:
@@ -119,13 +130,14 @@ def _data_changes(revision: Revision, top: Path, dataset: Dataset) -> str:
     try:
         then, now = (Dataset.read(place, fields=dict(dataset.fields)) for place in (top / file, dataset.origin))
     except QuarkBenchError as error:
-        return f"{file} of {revision.told} cannot be compared: {error}"
+        told = str(error).replace(f"{top}/", "")
+        return f"{file} of {revision.told} cannot be compared: {told}"
     changed = data_changes(then, now)
     return changed and f"{file} has changed since {revision.told}: {changed}; both sides run the prompts of here"
 
 
 def data_changes(then: Dataset, now: Dataset) -> str:
-    """`2 prompts vanished (a, b), 1 is new (c), 3 have changed (d, e, f)`; empty for equal data sets."""
+    """`2 vanished (a, b), 1 new (c), 3 changed (d, e, f)`, of prompts; empty for equal data sets."""
     if then.content_hash == now.content_hash:
         return ""
     before, after = ({prompt.id: prompt for prompt in each} for each in (then, now))
