@@ -103,7 +103,8 @@ def unpacked(revision: Revision) -> Iterator[Path]:
 
 def _archive(revision: Revision, file: IO[bytes]) -> None:
     named = revision.named
-    given = _git(revision.repository, named, "archive", "--format=tar", revision.commit, stdout=file)
+    # Of the tree: of the commit, one without files gives an archive that Python cannot read.
+    given = _git(revision.repository, named, "archive", "--format=tar", f"{revision.commit}^{{tree}}", stdout=file)
     if given.returncode:
         raise UsageError(f"--against {named}: git archive failed: {_complaint(given)}")
 
