@@ -15,7 +15,7 @@ from quark_bench.resolve import resolve
 from quark_bench.revision import Revision, find_revision, unpacked
 from quark_bench.run import Run
 from quark_bench.store import find_run
-from quark_bench.tree_pipeline import Tree, is_installed, tree_pipeline
+from quark_bench.tree_pipeline import MISSING, Tree, is_installed, tree_pipeline
 from quark_bench.user_code import find_pipeline
 
 MOST_NAMED = 5
@@ -86,8 +86,7 @@ def _of_revision(revision: Revision, top: Path, named: str, dataset: Dataset) ->
         file = _below(Path(place), revision, f"--pipeline {named}")
         if not (top / file).is_file():
             raise PipelineError(
-                f"{revision.told} has no file {file}; name a commit that has it (untracked files and submodules are "
-                "in none), or another pipeline"
+                f"{revision.told} has no file {file}; name a commit that has it, or another pipeline; {MISSING}"
             )
         named, root = f"{top / file}:{attribute}", file.parent
     else:

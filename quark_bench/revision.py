@@ -129,6 +129,7 @@ def _git(
     """What git answers. Raises UsageError where there is no git, or it does not answer."""
     settings: dict[str, Any] = {
         "env": {name: value for name, value in os.environ.items() if name not in ELSEWHERE},
+        "stdin": subprocess.DEVNULL,
         "timeout": LONGEST_ANSWER_S,
     }
     try:

@@ -31,7 +31,7 @@ from quark_bench.user_code import find_pipeline
 
 LONGEST_LOOK_S = 120.0
 LONGEST_TOLD = 2_000
-MISSING = "what git does not keep (files that are untracked or ignored, submodules) is missing there"
+MISSING = "what git archive leaves out (untracked and ignored files, submodules, export-ignore) is missing there"
 _LOOK = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from quark_bench.tree_pipeline import look; look(*sys.argv[2:])"
@@ -52,7 +52,7 @@ class Tree:
 
         This package itself stays as it is: it carries out both versions alike.
         """
-        sys.path[:] = map(self._importable, sys.path)
+        sys.path[:] = [self._importable(entry) for entry in sys.path if isinstance(entry, str)]
         if "PYTHONPATH" in os.environ:  # of processes that agents start
             entries = os.environ["PYTHONPATH"].split(os.pathsep)
             os.environ["PYTHONPATH"] = os.pathsep.join(map(self._importable, entries))
@@ -68,7 +68,8 @@ class Tree:
     def is_worked_on(self, place: str) -> bool:
         """Whether a file or folder belongs to the project as it is worked on, and is not merely installed below it."""
         path = Path(place).resolve()
-        return path.is_relative_to(self.repository) and not is_installed(path)
+        inside = path.is_relative_to(self.repository) and not path.is_relative_to(self.top)  # TMPDIR may lie in it
+        return inside and not is_installed(path)
 
     def moved(self, place: str) -> str:
         """Where the tree has it, if it has it."""
@@ -179,10 +180,15 @@ def tree_pipeline(tree: Tree, named: str, root: str, told: str) -> TreePipeline:
     """
     with tempfile.TemporaryDirectory(prefix="quark-bench-") as folder:
         answer = Path(folder) / "answer"
-        question = (json.dumps(sys.path), tree.top, tree.repository, tree.folder, root, named, told, str(answer))
+        entries = json.dumps([entry for entry in sys.path if isinstance(entry, str)])  # as importing takes them
+        question = (entries, tree.top, tree.repository, tree.folder, root, named, told, str(answer))
         try:
             looked = subprocess.run(  # noqa: S603
-                [sys.executable, "-P", "-c", _LOOK, *question], capture_output=True, timeout=LONGEST_LOOK_S, check=False
+                [sys.executable, "-P", "-c", _LOOK, *question],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=LONGEST_LOOK_S,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             raise PipelineError(

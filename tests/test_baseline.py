@@ -122,13 +122,15 @@ def test_a_pipeline_in_a_submodule_is_told(repository, tmp_path):
     inner.commit(**{"flow.py": code("inner")})
     repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner.folder), "inner")
     repository.commit()
-    with pytest.raises(PipelineError, match=r"has no file inner/flow.py.*submodules are in none"):
+    with pytest.raises(PipelineError, match=r"has no file inner/flow.py.*untracked and ignored files, submodules"):
         found("main", "inner/flow.py:pipeline")
 
 
 def test_a_helper_that_is_in_no_commit_is_told_with_file_and_line(repository):
     repository.commit(**{".gitignore": "secret.py", "support.py": "import secret\n" + code("then"), "secret.py": ""})
-    with pytest.raises(PipelineError, match=r"support.py, line 1: ModuleNotFoundError.*untracked or ignored") as caught:
+    with pytest.raises(
+        PipelineError, match=r"support.py, line 1: ModuleNotFoundError.*untracked and ignored files"
+    ) as caught:
         found("main")
     assert str(caught.value).startswith("main (")
     assert "/tmp" not in str(caught.value).partition("cannot be the baseline")[2]

@@ -77,6 +77,11 @@ def test_what_is_no_commit_is_refused(repository, name):
         find_revision(name, repository.folder)
 
 
+def test_a_repository_without_a_commit_has_no_revision(repository):
+    with pytest.raises(UsageError, match=r"no such commit, branch or tag in \S+; a pipeline is named"):
+        find_revision("main", repository.folder)
+
+
 def test_an_unknown_branch_is_told_where_it_exists(repository, tmp_path):
     repository.commit()
     repository.git("branch", "release")

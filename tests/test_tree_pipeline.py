@@ -159,6 +159,17 @@ def test_data_files_beside_the_code_and_in_the_working_folder_are_those_of_the_t
     assert answer_of(looked, folder=project.now / "bench") == "beside 'then'here 'then'"
 
 
+def test_a_tree_may_stand_within_the_project(project):
+    project.differ("helper.py", "SAYS = VERSION")
+    project.differ("support.py", "from helper import SAYS\n" + AGENT)
+    inner = project.now / "scratch" / "tree"
+    inner.parent.mkdir()
+    project.then.rename(inner)
+    tree = Tree(str(inner), str(project.now), "")
+    looked = tree_pipeline(tree, str(inner / "support.py") + ":pipeline", "", "main (123)")
+    assert answer_of(looked, "import helper") == "then"
+
+
 def test_processes_that_an_agent_starts_import_from_the_tree_too(project):
     project.differ("helper.py", "SAYS = VERSION")
     project.differ(
@@ -225,7 +236,7 @@ def test_a_version_that_does_not_load_is_told_with_file_and_line(project, monkey
 
 def test_what_git_does_not_keep_is_named_where_an_import_or_a_set_up_fails(project):
     write(project.then, {"support.py": "import untracked"})
-    with pytest.raises(PipelineError, match="untracked or ignored, submodules"):
+    with pytest.raises(PipelineError, match="untracked and ignored files, submodules"):
         project.look(str(project.then / "support.py") + ":pipeline")
     text = AGENT.replace("@agent", "@agent(setup=lambda: open('model.bin'))").replace("SAYS", "1")
     write(project.then, {"support.py": text})
@@ -233,7 +244,7 @@ def test_what_git_does_not_keep_is_named_where_an_import_or_a_set_up_fails(proje
     told = answer_of(looked)
     assert "the set-up of agent 'answer' failed" in told
     assert "model.bin" in told
-    assert "of main (123), what git does not keep" in told
+    assert "of main (123), what git archive leaves out" in told
 
 
 def test_the_standard_library_of_an_environment_below_the_project_is_not_the_projects():
