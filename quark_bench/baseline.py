@@ -16,7 +16,7 @@ from quark_bench.revision import Revision, find_revision, unpacked
 from quark_bench.run import Run
 from quark_bench.store import find_run
 from quark_bench.tree_pipeline import MISSING, Tree, is_installed, tree_pipeline
-from quark_bench.user_code import find_pipeline
+from quark_bench.user_code import NamedPipeline, find_pipeline
 
 MOST_NAMED = 5
 """Prompts, of those that vanished, are new or have changed."""
@@ -63,8 +63,9 @@ def find_baseline(against: Against, candidate: Pipeline | str, dataset: Dataset,
                 f"--against {against}: a commit holds a pipeline as FILE.py:NAME or package.module:NAME; name yours "
                 "so with --pipeline, or name another pipeline with --against"
             )
+        _, here = find_pipeline(candidate)  # first: a candidate that does not load is at fault itself
         with unpacked(revision) as top:
-            yield _of_revision(revision, top, candidate, dataset)
+            yield _of_revision(revision, top, candidate, here, dataset)
 
 
 def _stored(against: str | Path, out: str | Path) -> Run | None:
@@ -78,29 +79,27 @@ def _stored(against: str | Path, out: str | Path) -> Run | None:
     return Run(path)
 
 
-def _of_revision(revision: Revision, top: Path, named: str, dataset: Dataset) -> Baseline:
+def _of_revision(revision: Revision, top: Path, named: str, here: NamedPipeline, dataset: Dataset) -> Baseline:
+    """`here` is the pipeline of that name as the working tree has it: the commit's is looked for in the same place."""
     folder = _below(Path.cwd(), revision, "this folder")
     (top / folder).mkdir(parents=True, exist_ok=True)  # where that commit did not have it, it had nothing in it
-    place, _, attribute = named.rpartition(":")
-    if place.endswith(".py"):
-        file = _below(Path(place), revision, f"--pipeline {named}")
+    root = _root_of(named, here, revision)
+    if named.rpartition(":")[0].endswith(".py"):
+        file = root / here.file
         if not (top / file).is_file():
             raise PipelineError(
                 f"{revision.told} has no file {file}; name a commit that has it, or another pipeline; {MISSING}"
             )
-        named, root = f"{top / file}:{attribute}", file.parent
-    else:
-        root = _root_of(named, revision)
+        named = f"{top / file}:{here.attribute}"
     tree = Tree(str(top), str(revision.repository), str(folder))
     shipment = tree_pipeline(tree, named, str(root), revision.told)
     changes = _data_changes(revision, top, dataset)
     return Baseline(REVISION, revision.told, shipment.outline(), shipment, commit=revision.commit, data_changes=changes)
 
 
-def _root_of(named: str, revision: Revision) -> Path:
-    """Below the repository, the folder that makes the module importable, as the working tree has it."""
-    _, shipment = find_pipeline(named)
-    root = Path(shipment.tree.root)
+def _root_of(named: str, here: NamedPipeline, revision: Revision) -> Path:
+    """Below the repository, the folder that makes the pipeline's module importable."""
+    root = Path(here.tree.root)
     if is_installed(root):
         raise UsageError(
             f"--pipeline {named} is a copy installed in {root}, which no commit changes; install your project with "

@@ -127,7 +127,8 @@ def test_a_pipeline_in_a_submodule_is_told(repository, tmp_path):
 
 
 def test_a_helper_that_is_in_no_commit_is_told_with_file_and_line(repository):
-    repository.commit(**{".gitignore": "secret.py", "support.py": "import secret\n" + code("then"), "secret.py": ""})
+    helped = "import hidden\n" + code("then")
+    repository.commit(**{".gitignore": "hidden.py", "support.py": helped, "hidden.py": ""})
     with pytest.raises(
         PipelineError, match=r"support.py, line 1: ModuleNotFoundError.*untracked and ignored files"
     ) as caught:
@@ -211,14 +212,22 @@ def test_data_changes_are_empty_for_equal_data_and_turn_over_with_the_sides(then
     assert ("changed" in told) == ("changed" in back)
 
 
-def test_a_candidate_that_does_not_import_leaves_nothing_behind(repository, tmp_path, monkeypatch):
+def test_a_commit_that_does_not_import_leaves_nothing_behind(repository, tmp_path, monkeypatch):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     repository.commit(**{"support.py": "1 / 0"})
-    with pytest.raises(PipelineError, match="line 1: ZeroDivisionError"):
+    (repository.folder / "support.py").write_text(code("mended"))
+    with pytest.raises(PipelineError, match=r"cannot be the baseline: support\.py .*line 1: ZeroDivisionError"):
         found("main")
     assert list(scratch.iterdir()) == []
+
+
+def test_a_candidate_that_does_not_import_is_at_fault_itself(repository):
+    repository.commit(**{"support.py": "1 / 0"})
+    with pytest.raises(PipelineError, match="line 1: ZeroDivisionError") as caught:
+        found("main")
+    assert "cannot be the baseline" not in str(caught.value)
 
 
 def test_this_process_never_imports_the_other_tree(repository):
