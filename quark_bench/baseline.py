@@ -15,8 +15,8 @@ from quark_bench.resolve import resolve
 from quark_bench.revision import Revision, find_revision, unpacked
 from quark_bench.run import Run
 from quark_bench.store import find_run
-from quark_bench.tree_pipeline import Tree, tree_pipeline
-from quark_bench.user_code import find_pipeline
+from quark_bench.tree_pipeline import MISSING, Tree, is_installed, tree_pipeline
+from quark_bench.user_code import NamedPipeline, find_pipeline
 
 MOST_NAMED = 5
 """Prompts, of those that vanished, are new or have changed."""
@@ -63,40 +63,49 @@ def find_baseline(against: Against, candidate: Pipeline | str, dataset: Dataset,
                 f"--against {against}: a commit holds a pipeline as FILE.py:NAME or package.module:NAME; name yours "
                 "so with --pipeline, or name another pipeline with --against"
             )
+        _, here = find_pipeline(candidate)  # first: a candidate that does not load is at fault itself
         with unpacked(revision) as top:
-            yield _of_revision(revision, top, candidate, dataset)
+            yield _of_revision(revision, top, candidate, here, dataset)
 
 
 def _stored(against: str | Path, out: str | Path) -> Run | None:
+    """Raises RunNotFoundError for a run that is there and cannot be read."""
     try:
-        return Run(find_run(against, out))
+        path = find_run(against, out)
     except RunNotFoundError:
-        if (Path(against) / "manifest.json").exists():
+        if str(against) == "last":
             raise
         return None
+    return Run(path)
 
 
-def _of_revision(revision: Revision, top: Path, named: str, dataset: Dataset) -> Baseline:
+def _of_revision(revision: Revision, top: Path, named: str, here: NamedPipeline, dataset: Dataset) -> Baseline:
+    """`here` is the pipeline of that name as the working tree has it: the commit's is looked for in the same place."""
     folder = _below(Path.cwd(), revision, "this folder")
-    place, _, attribute = named.rpartition(":")
-    root = folder
-    if place.endswith(".py"):
-        file = _below(Path(place), revision, f"--pipeline {named}")
+    (top / folder).mkdir(parents=True, exist_ok=True)  # where that commit did not have it, it had nothing in it
+    root = _root_of(named, here, revision)
+    if named.rpartition(":")[0].endswith(".py"):
+        file = root / here.file
         if not (top / file).is_file():
-            raise PipelineError(f"{revision.told} has no file {file}; name a commit that has it, or another pipeline")
-        named, root = f"{top / file}:{attribute}", file.parent
-    else:
-        root = _root_of(named, revision)
+            raise PipelineError(
+                f"{revision.told} has no file {file}; name a commit that has it, or another pipeline; {MISSING}"
+            )
+        named = f"{top / file}:{here.attribute}"
     tree = Tree(str(top), str(revision.repository), str(folder))
     shipment = tree_pipeline(tree, named, str(root), revision.told)
     changes = _data_changes(revision, top, dataset)
     return Baseline(REVISION, revision.told, shipment.outline(), shipment, commit=revision.commit, data_changes=changes)
 
 
-def _root_of(named: str, revision: Revision) -> Path:
-    """Below the repository, the folder that makes the module importable, as the working tree has it."""
-    _, shipment = find_pipeline(named)
-    return _below(Path(shipment.tree.root), revision, f"--pipeline {named}")
+def _root_of(named: str, here: NamedPipeline, revision: Revision) -> Path:
+    """Below the repository, the folder that makes the pipeline's module importable."""
+    root = Path(here.tree.root)
+    if is_installed(root):
+        raise UsageError(
+            f"--pipeline {named} is a copy installed in {root}, which no commit changes; install your project with "
+            "pip install -e . or name the file, as FILE.py:NAME"
+        )
+    return _below(root, revision, f"--pipeline {named}")
 
 
 def _below(path: Path, revision: Revision, what: str) -> Path:
@@ -119,13 +128,14 @@ def _data_changes(revision: Revision, top: Path, dataset: Dataset) -> str:
     try:
         then, now = (Dataset.read(place, fields=dict(dataset.fields)) for place in (top / file, dataset.origin))
     except QuarkBenchError as error:
-        return f"{file} of {revision.told} cannot be compared: {error}"
+        told = str(error).replace(f"{top}/", "")
+        return f"{file} of {revision.told} cannot be compared: {told}"
     changed = data_changes(then, now)
     return changed and f"{file} has changed since {revision.told}: {changed}; both sides run the prompts of here"
 
 
 def data_changes(then: Dataset, now: Dataset) -> str:
-    """`2 prompts vanished (a, b), 1 is new (c), 3 have changed (d, e, f)`; empty for equal data sets."""
+    """`2 vanished (a, b), 1 new (c), 3 changed (d, e, f)`, of prompts; empty for equal data sets."""
     if then.content_hash == now.content_hash:
         return ""
     before, after = ({prompt.id: prompt for prompt in each} for each in (then, now))

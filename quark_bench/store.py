@@ -16,12 +16,13 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -52,6 +53,8 @@ LARGEST_MANIFEST = 64_000_000
 WRITE_EVERY_S = 1.0
 LARGEST_PART = 50_000
 """Spans; a part is read as a whole."""
+TRIAL = ("arm", "repeat", "prompt_id")
+"""Columns that say which trial a score belongs to."""
 TOLD = frozenset({"answer", "error"})
 """Columns that agents fill with what they like."""
 
@@ -146,21 +149,37 @@ def replace_text(path: Path, text: str) -> None:
 
 def scored_trials(path: Path) -> set[tuple[str, int, str]]:
     """Arm, repeat and prompt id of the trials that have been scored."""
-    scores = list_tables(path).scores.read(["arm", "repeat", "prompt_id"])
-    return set(zip(scores["arm"], scores["repeat"], scores["prompt_id"], strict=True))
+    scores = list_tables(path).scores.read(TRIAL)
+    return set(zip(*(scores[name] for name in TRIAL), strict=True))
 
 
 def forget_blocks(path: Path, blocks: Collection[int]) -> None:
-    """Take the records and spans of these blocks out of a run that nobody is writing to, so that they are made anew.
+    """Take these blocks out of a run that nobody is writing to, so that they are made anew.
 
-    Records first: spans without records count as not written. Raises ExecutionError where it cannot be written.
+    Scores first, which nothing tells from those of the trials to come; then records, for spans without records count
+    as not written. Raises ExecutionError where it cannot be written.
     """
-    outside = ~pc.field("block").isin(list(blocks))
+    within = pc.field("block").isin(pa.array(list(blocks), pa.int32()))
+    trials = list_tables(path).records.read(TRIAL, within)
+    _keep(path, "scores", lambda table: _outside(table, trials))
     for kind in ("records", "spans"):
-        for part in list_parts(path, kind):
-            kept = pq.read_table(part, schema=SCHEMAS[kind], filters=outside)
-            if len(kept) < pq.read_metadata(part).num_rows:
-                write_part(path / kind, kept, part_number(part))
+        _keep(path, kind, lambda table: table.filter(~within))
+
+
+def _keep(path: Path, kind: str, chosen: Callable[[pa.Table], pa.Table]) -> None:
+    """Write those parts of a table again that lose rows. Their numbers stay: records and spans go by pairs."""
+    for part in list_parts(path, kind):
+        table = pq.read_table(part, schema=SCHEMAS[kind])
+        kept = chosen(table)
+        if len(kept) < len(table):
+            write_part(path / kind, kept, part_number(part))
+
+
+def _outside(scores: pa.Table, trials: pd.DataFrame) -> pa.Table:
+    """The scores of other trials."""
+    forgotten = set(zip(*(trials[name] for name in TRIAL), strict=True))
+    keys = zip(*(scores[name].to_pylist() for name in TRIAL), strict=True)
+    return scores.filter(pa.array([key not in forgotten for key in keys], pa.bool_()))
 
 
 def write_scores(path: Path, rows: Iterable[Sequence[Any]]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from quark_bench import store
 from quark_bench.errors import ExecutionError, RunNotFoundError
-from quark_bench.parts import SCHEMAS, list_tables
+from quark_bench.parts import SCHEMAS, list_parts, list_tables, next_number, part_number
 from quark_bench.record import CLOCKS, Batch, Record, Span, columns
 from quark_bench.store import RunWriter
 
@@ -281,3 +281,68 @@ def with_span(made):
     """The batch with a span for each of its records."""
     never = ("agent", 1, "ok", 0.0, 0.1, 0.0, None, 0, 0, None, 0.0, "here:1")
     return replace(made, spans=columns(Span, [Span(prompt, *never) for prompt in made.records["prompt_id"]]))
+
+
+def written_blocks(path, *blocks):
+    """Two parts, each with one chunk of every block, and their scores."""
+    for chunk in range(2):
+        with RunWriter(path, 0, 0.0) as writer:
+            for block in blocks:
+                made = with_span(batch(row(prompt_id=f"p-{block}-{chunk}"), chunk=chunk))
+                writer.append(replace(made, block=block))
+        rows = [("arm", 0, f"p-{block}-{chunk}", "exact", 1.0, None, 0.5, 0.0) for block in blocks]
+        store.write_scores(path, rows)
+
+
+@settings(deadline=None, max_examples=20)  # it writes files
+@given(forgotten=st.sets(st.integers(0, 3)))
+def test_of_forgotten_blocks_nothing_is_left_and_all_else_stays(tmp_path_factory, forgotten):
+    path = store.new_run(tmp_path_factory.mktemp("runs"), "prompts")
+    written_blocks(path, 0, 1, 2)
+    store.forget_blocks(path, forgotten)
+    kept = sorted(f"p-{block}-{chunk}" for block in {0, 1, 2} - forgotten for chunk in range(2))
+    for kind in ("records", "spans", "scores"):
+        assert sorted(read(path, kind)["prompt_id"]) == kept
+    assert store.scored_trials(path) == {("arm", 0, prompt) for prompt in kept}
+
+
+def test_a_forgotten_block_is_made_anew(run_path):
+    written_blocks(run_path, 0, 1)
+    store.forget_blocks(run_path, [1])
+    with RunWriter(run_path, 1, 0.0) as writer:
+        assert (writer.finished_chunks(0), writer.finished_chunks(1)) == ({0, 1}, set())
+        assert writer.finished_trials == {"arm": 2}
+        writer.append(replace(with_span(batch(row(prompt_id="again"))), block=1))
+    for kind in ("records", "spans"):
+        assert list(read(run_path, kind)["prompt_id"]) == ["p-0-0", "p-0-1", "again"]
+
+
+def test_forgetting_what_is_not_there_writes_nothing(run_path):
+    written_blocks(run_path, 0)
+    before = {part: part.stat().st_mtime_ns for part in run_path.rglob("*.parquet")}
+    store.forget_blocks(run_path, [7])
+    assert {part: part.stat().st_mtime_ns for part in run_path.rglob("*.parquet")} == before
+
+
+def test_forgetting_that_was_broken_off_can_be_done_again(run_path, monkeypatch):
+    written_blocks(run_path, 0, 1)
+    written = store.write_part
+
+    def full(folder, table, number):
+        if folder.name == "spans":
+            raise ExecutionError("no space left")
+        written(folder, table, number)
+
+    monkeypatch.setattr(store, "write_part", full)
+    with pytest.raises(ExecutionError):
+        store.forget_blocks(run_path, [1])
+    assert list(read(run_path, "records")["block"]) == [0, 0]
+    monkeypatch.setattr(store, "write_part", written)
+    store.forget_blocks(run_path, [1])
+    assert list(read(run_path, "spans")["block"]) == [0, 0]
+
+
+def test_a_part_is_named_by_its_number(run_path):
+    written_blocks(run_path, 0)
+    assert [part_number(part) for part in list_parts(run_path, "records")] == [0, 1]
+    assert next_number(run_path / "records") == 2

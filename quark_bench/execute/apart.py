@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
+from quark_bench.errors import ExecutionError
 from quark_bench.execute import Consumption, Executor, Setting, Work
 from quark_bench.execute.caching import CacheCounts
 from quark_bench.execute.drain import Drain
@@ -29,6 +30,7 @@ class Apart:
         for each in executors.values():
             each.drain = self.drain
         self._stack = ExitStack()
+        self._at_work = next(iter(executors))
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
@@ -43,21 +45,27 @@ class Apart:
         self._stack.__exit__(kind, error, trace)
 
     def prepare(self, work: Work) -> None:
+        """Raises ExecutionError, naming the arm, where its agents cannot be made ready."""
         for arm, executor in self._executors.items():
-            executor.prepare(
-                dataclasses.replace(work, arms={arm: work.arms[arm]}, shipments={arm: work.shipments[arm]})
-            )
+            own = dataclasses.replace(work, arms={arm: work.arms[arm]}, shipments={arm: work.shipments[arm]})
+            try:
+                executor.prepare(own)
+            except ExecutionError as error:
+                raise type(error)(f"{arm}: {error}") from error
 
     def run(self, block: Block, setting: Setting, finished: Collection[int] = ()) -> Iterator[Batch]:
+        self._at_work = block.arm
         yield from self._executors[block.arm].run(block, setting, finished)
 
     def consumption(self) -> Consumption:
-        own = read_consumption()
-        read = [each.consumption() for each in self._executors.values()]
+        """CPU seconds of all; the peak is that of the arm whose block was the last, for the other only waited."""
+        busy = self._executors[self._at_work].consumption()  # first: reading resets this process's own peak
+        idle = [executor.consumption() for arm, executor in self._executors.items() if arm != self._at_work]
+        own_s = read_consumption().cpu_s  # each of them counts this process
         return Consumption(
-            sum(each.cpu_s for each in read) - (len(read) - 1) * own.cpu_s,  # each of them counts this process
-            max(each.peak_memory_bytes for each in read),
-            frozenset().union(*(each.processes for each in read)),
+            busy.cpu_s + sum(each.cpu_s - own_s for each in idle),
+            busy.peak_memory_bytes,
+            busy.processes.union(*(each.processes for each in idle)),
         )
 
     def describe(self) -> Mapping[str, Any]:
