@@ -87,6 +87,14 @@ def test_a_faster_candidate_passes_however_significant() -> None:
     assert verdict(difference(-0.5, p=1.0)) == (PASS, "no significant change")
 
 
+def test_a_candidate_that_is_surely_better_passes_however_uneven_its_gain() -> None:
+    # Twice as fast on average, some prompts far more: a large error, and no doubt.
+    assert verdict(ratio(0.5, p=1.0, mde=0.3, low=0.4, high=0.65)) == (PASS, "no change beyond the margin")
+    assert verdict(ratio(0.9, p=0.9, mde=0.3, low=0.6, high=1.06))[0] is INCONCLUSIVE
+    assert verdict(difference(-0.2, p=1.0, mde=0.13, low=-0.3, high=-0.1)) == (PASS, "no significant change")
+    assert verdict(difference(-0.05, p=0.9, mde=0.13, low=-0.15, high=0.05))[0] is INCONCLUSIVE
+
+
 def test_any_significant_loss_of_a_share_has_regressed() -> None:
     assert verdict(difference(0.001, p=0.001))[0] is REGRESSED
     assert verdict(difference(0.0, p=0.001))[0] is PASS
