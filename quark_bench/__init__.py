@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from quark_bench.bench import bench
     from quark_bench.dataset import Prompt
     from quark_bench.errors import QuarkBenchError
+    from quark_bench.gate import Gate, gate
     from quark_bench.live_trial import Answer
     from quark_bench.orchestrator import AsyncOrchestrator
     from quark_bench.pipeline import Pipeline
@@ -35,6 +36,7 @@ __all__ = [
     "Breaker",
     "Call",
     "Dataset",
+    "Gate",
     "Model",
     "Orchestrator",
     "Pipeline",
@@ -47,6 +49,7 @@ __all__ = [
     "Strategy",
     "agent",
     "bench",
+    "gate",
 ]
 
 _HOMES = {
@@ -56,6 +59,7 @@ _HOMES = {
     "AsyncOrchestrator": "orchestrator",
     "Breaker": "policy",
     "Call": "agent",
+    "Gate": "gate",
     "Model": "agent",
     "Orchestrator": "synchronous",
     "Pipeline": "pipeline",
@@ -68,6 +72,7 @@ _HOMES = {
     "Strategy": "plan",
     "agent": "agent",
     "bench": "bench",
+    "gate": "gate",
 }
 
 Dataset.reader = staticmethod(read_dataset)  # the things' layer knows no file format; this door lends it one

@@ -28,26 +28,33 @@ Clusters = Mapping[str, str]
 """By prompt id, what it shares with other prompts: a document, a conversation."""
 
 
-def changes_of(records: pd.DataFrame, scorers: Sequence[str], clusters: Clusters | None = None) -> list[Change]:
+def changes_of(
+    records: pd.DataFrame, scorers: Sequence[str], clusters: Clusters | None = None, *, side_by_side: bool = True
+) -> list[Change]:
     """The changes of all judged measures: latency, throughput, failures, each score, cost.
 
-    `records` has both arms, with the columns of `PAIRED`, `cost_usd` and `score_<name>` for every scorer.
+    `records` has both arms, with the columns of `PAIRED`, `cost_usd` and `score_<name>` for every scorer. Where the
+    arms were not measured `side_by_side`, in one session, no pair of blocks shares its time.
     """
     pairs = in_both(pair_up(records, ARMS))
     timed = comparable_times(pairs, 2)
     cost = [_cost(pairs, clusters)] if _total(pairs, "cost_usd") > 0 else []
     return [
-        _latency(timed, clusters),
-        _throughput(shared_blocks(records, ARMS)),
+        _latency(timed, _levels(timed, blocks=side_by_side), clusters),
+        _throughput(shared_blocks(records, ARMS), side_by_side=side_by_side),
         _failures(pairs, clusters),
         *(_score(pairs, name, clusters) for name in scorers),
         *cost,
     ]
 
 
-def _latency(timed: pd.DataFrame, clusters: Clusters | None) -> Change:
+def _levels(pairs: pd.DataFrame, *, blocks: bool) -> dict[str, Groups]:
+    return {name: each for name, each in levels_of(pairs).items() if blocks or name != "blocks"}
+
+
+def _latency(timed: pd.DataFrame, levels: Mapping[str, Groups], clusters: Clusters | None) -> Change:
     before, after = (timed[f"latency_s_{number}"].to_numpy(np.float64) for number in (0, 1))
-    found = paired_test(np.log(after / before), levels_of(timed), _clusters(timed, clusters))
+    found = paired_test(np.log(after / before), levels, _clusters(timed, clusters))
     change = _ratio("latency", found, len(timed), _mean(before), _mean(after))
     by_prompt = pd.Series(np.log(after / before), index=timed["prompt_id"]).groupby(level=0).mean()
     return replace(change, prompts=_worst(by_prompt[by_prompt > 0]))
@@ -60,7 +67,7 @@ def latency_components(records: pd.DataFrame) -> tuple[float, float] | None:
     return components(np.log(after / before), codes(timed["prompt_id"]))
 
 
-def _throughput(blocks: pd.DataFrame) -> Change:
+def _throughput(blocks: pd.DataFrame, *, side_by_side: bool) -> Change:
     """Blocks hold equal prompts: how many times longer one takes is how many times fewer prompts a second there are."""
     before, after = (blocks[f"makespan_s_{number}"].to_numpy(np.float64) for number in (0, 1))
     usable = (before > 0) & (after > 0)
@@ -68,7 +75,10 @@ def _throughput(blocks: pd.DataFrame) -> Change:
     levels = {"blocks": np.arange(len(before)), "repeats": codes(blocks.index.get_level_values(0)[usable])}
     sizes = blocks["size_0"].to_numpy(np.float64)[usable]
     rates = [float(sizes.sum() / each.sum()) if len(each) else None for each in (before, after)]
-    return _ratio("throughput", paired_test(np.log(after / before), levels), len(before), *rates)
+    found = paired_test(np.log(after / before), levels)
+    if not side_by_side:
+        found = Tested(found.mean, found.n, note="its blocks were not measured side by side")
+    return _ratio("throughput", found, len(before), *rates)
 
 
 def _failures(pairs: pd.DataFrame, clusters: Clusters | None) -> Change:
@@ -87,7 +97,7 @@ def _score(pairs: pd.DataFrame, name: str, clusters: Clusters | None) -> Change:
 def _cost(pairs: pd.DataFrame, clusters: Clusters | None) -> Change:
     before, after = (pairs[f"cost_usd_{number}"].to_numpy(np.float64, na_value=np.nan) for number in (0, 1))
     paid = (before > 0) & (after > 0)
-    levels = {name: each[paid] for name, each in levels_of(pairs).items() if name != "blocks"}
+    levels = {name: each[paid] for name, each in _levels(pairs, blocks=False).items()}
     found = paired_test(np.log(after[paid] / before[paid]), levels, _clusters(pairs[paid], clusters))
     return _ratio("cost", found, int(paid.sum()), _mean(before), _mean(after))
 
@@ -117,8 +127,7 @@ def _ratio(measure: str, found: Tested, pairs: int, before: float | None = None,
 def _difference(measure: str, pairs: pd.DataFrame, before: Floats, after: Floats, clusters: Clusters | None) -> Change:
     """Of shares and scores, where more is worse. What was good or bad once a prompt is judged by McNemar's test."""
     worse = after - before
-    levels = {"prompts": codes(pairs["prompt_id"]), "repeats": codes(pairs["repeat"])}
-    found = paired_test(worse, levels, _clusters(pairs, clusters))
+    found = paired_test(worse, _levels(pairs, blocks=False), _clusters(pairs, clusters))
     once = len(worse) == found.n and clusters is None and set(np.unique(worse)) <= {-1.0, 0.0, 1.0}
     p = mcnemar(int((worse > 0).sum()), int((worse < 0).sum())) if once and found.p is not None else found.p
     by_prompt = pd.Series(worse, index=pairs["prompt_id"]).groupby(level=0).mean()

@@ -25,7 +25,7 @@ class Prompt:
     """One case of a data set.
 
     `reference` holds every acceptable answer; `contexts` the ids or texts of the passages that answer the
-    prompt. Agents see neither: `blind()` is what they are given.
+    prompt; a lone text is taken for one of them. Agents see neither: `blind()` is what they are given.
     """
 
     id: str
@@ -34,6 +34,11 @@ class Prompt:
     reference: tuple[str, ...] = ()
     contexts: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("reference", "contexts"):
+            if isinstance(given := getattr(self, name), str):  # its characters would be taken for references
+                object.__setattr__(self, name, (given,))
 
     def blind(self) -> Prompt:
         """The same prompt without what would give the answer away."""

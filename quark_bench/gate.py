@@ -6,9 +6,10 @@ What alarms is measured once more with fresh workers before anybody is told.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,11 @@ from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Arm, Plan, blocks_a_repeat, built_in_arm, make_plan
 from quark_bench.resolve import resolve
 from quark_bench.resume import continued
-from quark_bench.rule import Judged, alarms, confirm
+from quark_bench.rule import alarms, confirm
 from quark_bench.run import Run
 from quark_bench.scoring import default_scorers, scorers_named
 from quark_bench.slo import parse_slo, require_known
-from quark_bench.weigh_gate import Weighed, clusters_of, told_result, weigh
+from quark_bench.weigh_gate import Stored, Weighed, clusters_of, told_result, weigh
 
 REPEATS = 5
 FEWEST_BLOCK_PAIRS = 15
@@ -54,6 +55,14 @@ class Gate:
         from quark_bench.report.gate_sentences import headline
 
         return headline(self.result)
+
+    def __repr__(self) -> str:
+        return self.line
+
+    def _repr_html_(self) -> str:
+        from quark_bench import notebook
+
+        return notebook.gate_html(self.result)
 
 
 def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
@@ -96,15 +105,13 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
     scorers = default_scorers(dataset) if scores is None else scorers_named(scores)
     require_known(map(parse_slo, slos), ARMS, measure_names([scorer.name for scorer in scorers]))
     store.check_out(out)
-    how = arm if isinstance(arm, Arm) else built_in_arm(arm, in_flight)
+    how, by_cluster = arm if isinstance(arm, Arm) else built_in_arm(arm, in_flight), clusters_of(dataset, clusters)
     watcher.stage("looking at the baseline")
     with find_baseline(_recorded(begun, against), pipeline, dataset, out) as baseline:
         main, pack = resolve(pipeline)
         once = _plan(how, baseline, len(dataset), repeats, seed, warmup)
         plan = once if begun is None else _extended(once, max(begun["repeats"], once.repeats))
-        shipments = {each.name: pack() for each in plan.arms}
-        if baseline.shipment is not None:
-            shipments[BASELINE] = baseline.shipment
+        shipments = {CANDIDATE: pack()} | ({} if baseline.shipment is None else {BASELINE: baseline.shipment})
         disturbed = chosen_chaos(chaos, main, plan)
         manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
         manifest |= {"run_key": secrets.token_hex(8), "command": command, "folder": str(Path.cwd()), "slos": list(slos)}
@@ -112,33 +119,62 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
         if path is not None:
             manifest = continued(path, manifest)
             _forget_halves(path, plan)
-        stored = _comparable(baseline, manifest, how)
+        stored = _stored_arm(baseline, manifest, how)
         task = Task(dataset, plan, main, disturb(shipments, disturbed), scorers, granularity, out)
-        by_cluster = clusters_of(dataset, clusters)
-
-        def measured(task: Task, path: Path | None) -> Run:
-            opening = _open(on, workers, task, baseline, insecure=insecure)
-            watcher.stage(opening_stage(on))
-            with opening as executor:
-                made = measure(task, executor, manifest, path, watcher)
-            return conclude(task, made, manifest, watcher)
-
-        run = measured(task, path)
-        first = weigh(run, stored, range(once.repeats), by_cluster)
-        if alarms(first.judged) and plan.repeats == once.repeats:
-            watcher.stage("measuring again what alarmed")
-            task = dataclasses.replace(task, plan=_extended(once, 2 * once.repeats))
-            _go_on(manifest, task.plan, run.path)
-            run = measured(task, run.path)
-        judged = _confirmed(run, first, stored, task.plan.repeats, once.repeats, by_cluster)
-    result = told_result(run, first, judged, once, allow_stored=allow_stored)
+        _check_place(on, baseline)
+        opened = functools.partial(_open, on, workers, insecure=insecure)
+        watcher.stage(opening_stage(on))
+        run, found = _measured(task, _Rules(once, stored, by_cluster), manifest, path, opened, watcher)
+    result = told_result(run, found, once, allow_stored=allow_stored)
     manifest["gate"] = result.as_data()
     store.write_manifest(run.path, manifest)
     return Gate(result, Run(run.path, dataset))
 
 
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """How a measurement is weighed: `once` is the plan of one, `stored` the baseline where it is not measured here."""
+
+    once: Plan
+    stored: Stored | None
+    clusters: Mapping[str, str] | None
+
+    def weigh(self, run: Run, repeats: range) -> Weighed:
+        return weigh(run, self.stored, repeats, self.clusters)
+
+
+def _measured(
+    task: Task,
+    rules: _Rules,
+    manifest: Manifest,
+    path: Path | None,
+    opened: Callable[[Task], Executor],
+    watcher: Watcher,
+) -> tuple[Run, Weighed]:
+    """Measure once, and what alarms once more, with fresh workers and further repeats; the verdicts after that."""
+    run, once = _measure(task, manifest, path, opened(task), watcher), rules.once
+    first = rules.weigh(run, range(once.repeats))
+    if alarms(first.judged) and task.plan.repeats == once.repeats:
+        watcher.stage("measuring again what alarmed")
+        task = dataclasses.replace(task, plan=_extended(once, 2 * once.repeats))
+        _go_on(manifest, task.plan, run.path)
+        run = _measure(task, manifest, run.path, opened(task), watcher)
+    if task.plan.repeats == once.repeats:
+        return run, first
+    second = rules.weigh(run, range(once.repeats, task.plan.repeats))
+    return run, dataclasses.replace(first, judged=confirm(first.judged, second.judged))
+
+
+def _measure(task: Task, manifest: Manifest, path: Path | None, opening: Executor, watcher: Watcher) -> Run:
+    with opening as executor:
+        path = measure(task, executor, manifest, path, watcher)
+    return conclude(task, path, manifest, watcher)
+
+
 def _plan(how: Arm, baseline: Baseline, prompts: int, repeats: int, seed: int, warmup: int | None) -> Plan:
     """Both arms, or the candidate alone against a stored run; enough repeats for enough pairs of blocks."""
+    if repeats < 1:
+        raise UsageError(f"--repeats {repeats}: give 1 or more")
     arms = [Arm(BASELINE, how.strategy, how.in_flight, baseline.pipeline)] if baseline.kind != RUN else []
     arms.append(Arm(CANDIDATE, how.strategy, how.in_flight))
     if baseline.kind != RUN:
@@ -201,23 +237,27 @@ def _forget_halves(path: Path, plan: Plan) -> None:
     store.forget_blocks(path, unfinished)
 
 
-def _open(on: str, workers: int | None, task: Task, baseline: Baseline, *, insecure: bool) -> Executor:
+def _check_place(on: str, baseline: Baseline) -> None:
+    """Raise UsageError where a commit's workers could not be started in its own tree."""
+    if baseline.kind == REVISION and on != "local":
+        raise UsageError(
+            f"--on {on}: a git revision is measured in worker processes that are started in its own tree; use "
+            "--on local, or name two pipelines"
+        )
+
+
+def _open(on: str, workers: int | None, task: Task, *, insecure: bool) -> Executor:
     """Each arm has worker processes of its own where we start them: neither meets what the other imported."""
 
     def opened(pipeline: Pipeline) -> Executor:
         return open_executor(on, workers, task.plan, pipeline, task.granularity, insecure=insecure)
 
     if on != "local":
-        if baseline.kind == REVISION:
-            raise UsageError(
-                f"--on {on}: a git revision is measured in worker processes that are started in its own tree; use "
-                "--on local, or name two pipelines"
-            )
         return opened(task.pipeline)
     return Apart({arm.name: opened(arm.pipeline or task.pipeline) for arm in task.plan.arms})
 
 
-def _comparable(baseline: Baseline, manifest: Manifest, how: Arm) -> tuple[Run, str] | None:
+def _stored_arm(baseline: Baseline, manifest: Manifest, how: Arm) -> Stored | None:
     """The stored run and the arm of it that ran as the candidate will; None where the baseline is measured here.
 
     Raises UsageError where the two would not compare.
@@ -225,17 +265,14 @@ def _comparable(baseline: Baseline, manifest: Manifest, how: Arm) -> tuple[Run, 
     run = baseline.run
     if run is None:
         return None
-    then, now = run.manifest, manifest
-    alike = [
-        arm["name"]
-        for arm in then["arms"]
-        if (arm["strategy"], arm["in_flight"]) == (how.strategy.value, how.in_flight)
-    ]
+    then, ran = run.manifest, (how.strategy.value, how.in_flight)
+    alike = [arm["name"] for arm in then["arms"] if (arm["strategy"], arm["in_flight"]) == ran]
     differences = {
-        "the data set changed": then["dataset"]["hash"] != now["dataset"]["hash"],
-        "the scorers changed": then["scorers"] != now["scorers"],
-        "the simulated latency changed": then["pipeline"]["latency_profile"] != now["pipeline"]["latency_profile"],
-        "the chaos changed": then.get("chaos") != now.get("chaos"),
+        "the data set changed": then["dataset"]["hash"] != manifest["dataset"]["hash"],
+        "the scorers changed": then["scorers"] != manifest["scorers"],
+        "the model changed": then["pipeline"]["model"] != manifest["pipeline"]["model"],
+        "the simulated latency changed": then["pipeline"]["latency_profile"] != manifest["pipeline"]["latency_profile"],
+        "the chaos changed": then.get("chaos") != manifest.get("chaos"),
         "it answered from a cache": bool(then.get("cache")),
         "it learned as it went": bool(then["pipeline"].get("learns_in")),
         "it is not complete": then["state"] != "complete",
@@ -246,12 +283,3 @@ def _comparable(baseline: Baseline, manifest: Manifest, how: Arm) -> tuple[Run, 
             f"--against {run.path}: not comparable: {', '.join(found)}; measure it anew, or compare with a git revision"
         )
     return run, alike[-1]
-
-
-def _confirmed(
-    run: Run, first: Weighed, stored: tuple[Run, str] | None, repeats: int, once: int, clusters: dict[str, str] | None
-) -> list[Judged]:
-    """The verdicts, after the second measurement where there was one."""
-    if repeats == once:
-        return list(first.judged)
-    return confirm(first.judged, weigh(run, stored, range(once, repeats), clusters).judged)

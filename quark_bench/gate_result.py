@@ -48,7 +48,8 @@ class GateResult:
 
     `judged` are the measures with their verdicts, `agents` the changes of each agent, `findings` what else changed or
     stands in the way, a sentence each. `noise` is the baseline's second half over its first. `measurements` is 2 where
-    an alarm was measured again. `slos_missed` are objectives that were given and missed by the candidate.
+    an alarm was measured again. `slos_missed` are objectives that were given and missed by the candidate. `conditions`
+    says in which way both were run otherwise than users meet them: `simulated latency (demo)`, `chaos (...)`.
     """
 
     verdict: Verdict
@@ -65,6 +66,7 @@ class GateResult:
     findings: tuple[str, ...] = ()
     slos_missed: tuple[str, ...] = ()
     null: NullRates | None = None
+    conditions: str = ""
 
     @property
     def exit_code(self) -> int:

@@ -7,6 +7,7 @@ import html
 from typing import TYPE_CHECKING
 
 from quark_bench.compare import Comparison
+from quark_bench.gate_result import GateResult
 from quark_bench.report import sentences
 from quark_bench.units import RATIO, SHARE
 
@@ -51,6 +52,13 @@ def run_html(run: Run) -> str:
     from quark_bench.report.tables import run_table
 
     return as_html(run_table(run.findings))
+
+
+def gate_html(result: GateResult) -> str:
+    """A gate's verdict and measures, as the terminal shows them."""
+    from quark_bench.report.gate_table import gate_table
+
+    return as_html(gate_table(result))
 
 
 def as_html(renderable: object) -> str:

@@ -105,6 +105,8 @@ def judge(changes: Sequence[Change], conditions: Conditions) -> list[Judged]:
 
 
 def _judged(change: Change, p: float | None, conditions: Conditions) -> Judged:
+    if change.equal and change.measure == "failures" and change.candidate == 1:
+        return Judged(change, Verdict.INCONCLUSIVE, "every trial failed on both sides")
     if change.equal:
         return Judged(change, Verdict.PASS, "equal in every pair")
     if p is None or change.worse is None:

@@ -211,6 +211,7 @@ def summary(run: Run) -> dict[str, Any]:
             for each in run.findings.comparisons
         ],
         "breakers": list(run.findings.breakers),
+        "gate": run.manifest.get("gate"),
         "slos": [{"text": r.slo.text, "value": r.value, "met": r.met, "given": r.given} for r in run.slos],
         "report": str(run.path / REPORT) if (run.path / REPORT).is_file() else None,
     }

@@ -163,6 +163,7 @@ _GATE = _object(
     findings=_list_of(_text),
     slos_missed=_list_of(_text),
     null=_or_none(_object(tries=_count, alarms=_count)),
+    conditions=_text,
 )
 _MANIFEST = _object(
     run_id=_run_id,

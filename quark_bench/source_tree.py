@@ -20,6 +20,8 @@ from quark_bench.errors import PipelineError
 
 MOST_FILES = 2_000
 MOST_BYTES = 20_000_000
+OWN = frozenset({"quark_bench"})
+"""Packages that are on every worker."""
 FOLDERS_LEFT_OUT = frozenset({"__pycache__", "node_modules", "site-packages", "build", "dist"})
 
 
@@ -86,7 +88,7 @@ def _closure(root: Path, starts: Iterable[Path]) -> list[Path]:
                 f"{root}: the pipeline imports more than {MOST_FILES:,} Python files or {MOST_BYTES // 1_000_000} MB "
                 "from there, all of which would travel to the workers; install that code on the workers instead"
             )
-        for name in _imported(path):
+        for name in _imported(path) - OWN:
             waiting.extend(_files_of(root, name))
     return sorted(found)
 

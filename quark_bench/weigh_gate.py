@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from quark_bench.gate_result import NULL, RUN, AgentChange, GateResult, NullRate
 from quark_bench.manifest import Manifest
 from quark_bench.pairing import PAIRED
 from quark_bench.plan import Plan
+from quark_bench.report.findings import conditions
 from quark_bench.rule import MARGIN, Change, Conditions, Judged, Verdict, alarms, judge, overall
 from quark_bench.run import Run
 from quark_bench.significance import ALPHA, prompts_needed, times_as_many
@@ -32,6 +33,8 @@ from quark_bench.trials import SCORE_PREFIX
 from quark_bench.units import SHARE
 
 RELABELLINGS = 1_000
+NOTABLE = 0.01
+"""Of the trial's latency: an agent that changed by less is not worth naming, by however many times."""
 MACHINE = ("host", "cpu", "cores", "memory", "python")
 """Parts of a run's provenance that say where it was measured."""
 Stored = tuple[Run, str]
@@ -57,7 +60,7 @@ def weigh(run: Run, stored: Stored | None, repeats: range, clusters: Clusters | 
     else:
         noise = noise_of(records, CANDIDATE)
         records = _beside(records, stored, repeats)
-        changes = list(map(_from_another_session, changes_of(records, run.trials.scorers, clusters)))
+        changes = changes_of(records, run.trials.scorers, clusters, side_by_side=False)
     return Weighed(records, judge(changes, Conditions(noise)), noise)
 
 
@@ -74,12 +77,6 @@ def _beside(records: pd.DataFrame, stored: Stored, repeats: range) -> pd.DataFra
     return pd.concat([_records(run, arm).assign(arm=BASELINE), ours], ignore_index=True).assign(session=0)
 
 
-def _from_another_session(change: Change) -> Change:
-    if change.measure != "throughput":
-        return change
-    return replace(change, p=None, low=None, high=None, mde=None, note="its blocks were not measured side by side")
-
-
 def clusters_of(dataset: Dataset, field: str | None) -> dict[str, str] | None:
     """By prompt id, its value in that field of the metadata, or its category. Raises UsageError where none has it."""
     if field is None:
@@ -90,35 +87,39 @@ def clusters_of(dataset: Dataset, field: str | None) -> dict[str, str] | None:
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def told_result(run: Run, first: Weighed, judged: Sequence[Judged], once: Plan, *, allow_stored: bool) -> GateResult:
+def told_result(run: Run, found: Weighed, once: Plan, *, allow_stored: bool) -> GateResult:
     """All that is told of a finished gate; `once` is the plan of one measurement."""
-    gating = run.manifest["gating"]
+    gating, judged = run.manifest["gating"], found.judged
     side_by_side = gating["kind"] != RUN
     return GateResult(
         verdict=overall(judged) if side_by_side or allow_stored else Verdict.INCONCLUSIVE,
         kind=gating["kind"],
         against=gating["against"],
         judged=tuple(judged),
-        agents=tuple(_agents(run, once.repeats)) if side_by_side else (),
-        noise=first.noise,
+        agents=tuple(_agents(run, found, once.repeats)) if side_by_side else (),
+        noise=found.noise,
         measurements=run.manifest["repeats"] // once.repeats,
         prompts=once.prompts,
         repeats=once.repeats,
         blocks=len(once.blocks) // len(once.arms),
         in_flight=once.arms[-1].in_flight,
-        findings=tuple(_findings(run.manifest, first, judged, once)),
+        findings=tuple(_findings(run.manifest, found, once)),
         slos_missed=tuple(each.slo.text for each in run.slos if each.given and each.met is False),
-        null=_null_rates(first, once.seed) if gating["kind"] == NULL else None,
+        null=_null_rates(found, once.seed) if gating["kind"] == NULL else None,
+        conditions=conditions(run.manifest),
     )
 
 
-def _agents(run: Run, repeats: int) -> Iterator[AgentChange]:
+def _agents(run: Run, found: Weighed, repeats: int) -> Iterator[AgentChange]:
     """Every agent that both sides have, by the first measurement."""
+    latency_s = next(each.change.baseline for each in found.judged if each.measure == "latency") or 0.0
     shares = run.findings.agents[CANDIDATE]["critical_path_share"]
     durations = agent_durations(run.trials)
     for change in agent_changes(durations[durations["repeat"] < repeats], [name for name, _ in run.layout]):
         share = float(shares[change.measure])
-        yield AgentChange(change, None if math.isnan(share) else share, _is_slower(change), _is_faster(change))
+        notable = abs((change.candidate or 0.0) - (change.baseline or 0.0)) >= NOTABLE * latency_s
+        slower, faster = notable and _is_slower(change), notable and _is_faster(change)
+        yield AgentChange(change, None if math.isnan(share) else share, slower, faster)
 
 
 def _is_slower(change: Change) -> bool:
@@ -129,13 +130,13 @@ def _is_faster(change: Change) -> bool:
     return change.high is not None and change.worse is not None and change.high < 1 and change.worse < 1 / (1 + MARGIN)
 
 
-def _null_rates(first: Weighed, seed: int) -> NullRates:
+def _null_rates(found: Weighed, seed: int) -> NullRates:
     """How often the rule would have alarmed if the labels of the arms were drawn anew for each pair of blocks."""
-    drawn = relabelled(first.records, np.random.default_rng(seed), RELABELLINGS)
-    return NullRates(RELABELLINGS, sum(bool(alarms(judge(each, Conditions(first.noise)))) for each in drawn))
+    drawn = relabelled(found.records, np.random.default_rng(seed), RELABELLINGS)
+    return NullRates(RELABELLINGS, sum(bool(alarms(judge(each, Conditions(found.noise)))) for each in drawn))
 
 
-def _findings(manifest: Manifest, first: Weighed, judged: Sequence[Judged], once: Plan) -> Iterator[str]:
+def _findings(manifest: Manifest, found: Weighed, once: Plan) -> Iterator[str]:
     """What else is worth knowing, a sentence each."""
     gating = manifest["gating"]
     if gating["data_changes"]:
@@ -151,9 +152,9 @@ def _findings(manifest: Manifest, first: Weighed, judged: Sequence[Judged], once
         yield "agents differ: " + "; ".join(told for told, names in parts if names)
     if once.repeats != gating["asked"]:
         yield f"{once.repeats} repeats instead of {gating['asked']}, for enough pairs of blocks"
-    latency = next(each.change for each in judged if each.measure == "latency")
+    latency = next(each.change for each in found.judged if each.measure == "latency")
     if latency.mde is not None and latency.mde > MARGIN:
-        wanted = _wanted(latency, latency_components(first.records), once)
+        wanted = _wanted(latency, latency_components(found.records), once)
         yield f"to see a change of {SHARE.format(MARGIN)} in latency it takes about {wanted}"
 
 

@@ -23,7 +23,7 @@ from .gate_results import (
 
 
 def test_a_slowdown_is_a_ratio_above_one():
-    assert (changed(SLOWER.change), bounds(SLOWER.change)) == ("1.22x", "1.21x to 1.23x")
+    assert (changed(SLOWER.change), bounds(SLOWER.change)) == ("1.220x", "1.210x to 1.230x")
     assert smallest(SLOWER.change) == "0.80 %"
 
 
@@ -65,7 +65,7 @@ def test_a_ratio_beyond_all_digits_says_only_so():
 def test_the_table_has_a_row_per_measure_and_calls_equal_what_is():
     rows = gate_rows(replace(REGRESSED, judged=(SLOWER, EQUAL)))
     assert [(row.label, row.change, row.verdict.value) for row in rows] == [
-        ("latency", "1.22x", "regressed"),
+        ("latency", "1.220x", "regressed"),
         ("failures", "equal", "pass"),
     ]
     assert rows[0].baseline == "307 ms"

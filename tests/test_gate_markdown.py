@@ -21,8 +21,8 @@ HOSTILE = (
 def test_the_page_begins_with_the_verdict_and_has_a_table_of_the_measures():
     page = gate_markdown(REGRESSED)
     assert page.startswith("### ❌ quark-bench gate: regressed against main ")
-    assert "| latency | 307 ms | 375 ms | 1.22x | 1.21x to 1.23x | ❌ regressed |" in page
-    assert "- memory 1.50x slower" in page
+    assert "| latency | 307 ms | 375 ms | 1.220x | 1.210x to 1.230x | ❌ regressed |" in page
+    assert "- memory 1.500x slower" in page
     assert gate_markdown(PASSED).startswith("### ✅")
     assert gate_markdown(OPEN).startswith("### ⚠️")
     assert gate_markdown(replace(PASSED, slos_missed=("p95_latency_s<2",))).startswith("### ❌")

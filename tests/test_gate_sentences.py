@@ -43,14 +43,14 @@ def test_any_result_has_a_headline_of_one_line_and_details(result):
 
 def test_the_headline_of_a_regression_names_what_regressed():
     assert headline(gated(Verdict.REGRESSED, SLOWER, EQUAL)) == (
-        "regressed against main (3fe2b81): latency 1.22x [1.21x to 1.23x], smallest detectable 0.80 %"
+        "regressed against main (3fe2b81): latency 1.220x [1.210x to 1.230x], smallest detectable 0.80 %"
     )
     assert "failures 2.00 % -> 5.00 %, +3.0 points [+0.50 to +5.5]" in headline(REGRESSED)
 
 
 def test_the_headline_of_a_pass_tells_latency_and_counts_the_others():
     assert headline(PASSED) == (
-        "pass against main (3fe2b81): latency 0.998x [0.990x to 1.01x], smallest detectable 0.80 %; "
+        "pass against main (3fe2b81): latency 0.998x [0.990x to 1.010x], smallest detectable 0.80 %; "
         "of 2 more measures 1 pass, 1 not judged"
     )
 
@@ -64,7 +64,7 @@ def test_a_pass_in_which_latency_was_not_judged_says_so_first():
 
 def test_the_headline_of_an_inconclusive_gate_says_why():
     assert headline(OPEN) == (
-        "inconclusive against main (3fe2b81): latency 1.02x [0.900x to 1.16x], a change twice the margin could have "
+        "inconclusive against main (3fe2b81): latency 1.020x [0.900x to 1.160x], a change twice the margin could have "
         "been overlooked, smallest detectable 13 %"
     )
 
@@ -100,8 +100,8 @@ def test_the_headline_names_each_kind_of_baseline_and_missed_objectives(more, to
 
 def test_a_measure_tells_both_measurements_and_its_worst_prompts():
     assert measure(SLOWER) == (
-        "latency regressed: 307 ms -> 375 ms, 1.22x [1.21x to 1.23x]; regressed in both of two measurements, the "
-        "second one 1.21x [1.20x to 1.22x]; smallest detectable 0.80 %; n = 64 prompts in 320 pairs; "
+        "latency regressed: 307 ms -> 375 ms, 1.220x [1.210x to 1.230x]; regressed in both of two measurements, the "
+        "second one 1.210x [1.200x to 1.220x]; smallest detectable 0.80 %; n = 64 prompts in 320 pairs; "
         "worst prompts: q-001, q-002, q-003, q-004, q-005"
     )
 
@@ -133,14 +133,14 @@ def test_throughput_counts_blocks():
 
 def test_agents_that_changed_are_told_the_slower_first():
     assert gate_sentences.changed_agents(REGRESSED) == (
-        "memory 1.50x slower [1.49x to 1.51x], 2.0 % of the critical path",
-        "planning 2.00x faster [1.96x to 2.04x], 30 % of the critical path",
+        "memory 1.500x slower [1.490x to 1.510x], 2.0 % of the critical path",
+        "planning 2.000x faster [1.961x to 2.041x], 30 % of the critical path",
     )
 
 
 def test_an_agent_may_be_called_like_a_measure():
     named = replace(REGRESSED.agents[1], change=ratio("throughput", 1.5, 1.49, 1.51))
-    assert gate_sentences.agent(named).startswith("throughput 1.50x slower [1.49x to 1.51x]")
+    assert gate_sentences.agent(named).startswith("throughput 1.500x slower [1.490x to 1.510x]")
 
 
 def test_noise_and_layout_are_told():
@@ -160,7 +160,7 @@ def test_what_passed_is_told_by_what_could_have_been_seen():
 def test_a_pass_that_was_not_confirmed_is_told():
     unconfirmed = replace(SLOWER, verdict=Verdict.PASS, why="a second measurement did not confirm it")
     told = details(gated(Verdict.PASS, unconfirmed))
-    assert any("did not confirm it, the second one 1.21x" in each for each in told)
+    assert any("did not confirm it, the second one 1.210x" in each for each in told)
 
 
 def test_prompts_that_lost_are_named_though_the_measure_passed():

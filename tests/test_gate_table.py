@@ -28,8 +28,8 @@ def test_the_verdict_is_read_without_colour_and_fits_80_columns(result):
 def test_each_measure_is_a_row_with_its_bounds_below():
     lines = shown(REGRESSED).splitlines()
     row = next(number for number, line in enumerate(lines) if line.startswith("latency") and "307 ms" in line)
-    assert lines[row].split() == ["latency", "307", "ms", "375", "ms", "1.22x", "regressed"]
-    assert lines[row + 1].split() == ["1.21x", "to", "1.23x"]
+    assert lines[row].split() == ["latency", "307", "ms", "375", "ms", "1.220x", "regressed"]
+    assert lines[row + 1].split() == ["1.210x", "to", "1.230x"]
     assert lines[row + 2].startswith("throughput")
 
 

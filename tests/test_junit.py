@@ -41,7 +41,7 @@ def test_what_made_the_gate_inconclusive_is_a_failure_of_its_own_type():
 
 def test_a_failure_says_the_sentence_and_a_skipped_case_why():
     suite = suite_of(REGRESSED)
-    assert suite.find("testcase/failure").get("message").startswith("latency regressed: 307 ms -> 375 ms, 1.22x")
+    assert suite.find("testcase/failure").get("message").startswith("latency regressed: 307 ms -> 375 ms, 1.220x")
     skipped = [each.get("message") for each in suite.iter("skipped")]
     assert any("n too small: 5 prompts needed, 3 there" in each for each in skipped)
 

@@ -16,7 +16,9 @@ from quark_bench.plain import one_line, plain
 from quark_bench.provenance import NOBODY, is_alive
 from quark_bench.record import RecordStatus
 from quark_bench.report.dag import dag_svg, dag_text
+from quark_bench.report.gate_table import gate_table
 from quark_bench.report.tables import ls_table, record_view, run_summary, run_table
+from quark_bench.resume import continuing
 from quark_bench.run import Run, summary
 
 
@@ -75,11 +77,13 @@ def show(named: str, prompt_id: str | None, out: Path, *, as_json: bool) -> int:
         console.print(record_view(run.findings, prompt_id))
         return 0
     console.print(run_summary(run.manifest))
-    if any(run.manifest["conservation"][status.value] for status in RecordStatus):
+    if (gate := run.findings.gate) is not None:
+        console.print(gate_table(gate))
+    elif any(run.manifest["conservation"][status.value] for status in RecordStatus):
         console.print(run_table(run.findings))
     if run.manifest["state"] != "complete":
         going = run.manifest["state"] == "running" and is_alive(run.manifest.get("client", NOBODY))
-        told = "It is still under way" if going else f"Continue  quark-bench run --resume {one_line(run.path)}"
+        told = "It is still under way" if going else f"Continue  {one_line(continuing(run.manifest, run.path))}"
         console.print(told, soft_wrap=True, highlight=False, markup=False)
     return 0
 

@@ -84,8 +84,12 @@ class Findings:
 
 
 def titled(manifest: Mapping[str, Any], title: str) -> str:
-    """`title`, followed by `simulated latency (PROFILE)`, `learning as it goes`, `chaos (FAULTS)` and `cache` where a
-    run was made so."""
+    """`title`, followed by the conditions that a run was made under, if there are any."""
+    return ", ".join(filter(None, (title, conditions(manifest))))
+
+
+def conditions(manifest: Mapping[str, Any]) -> str:
+    """`simulated latency (PROFILE)`, `learning as it goes`, `chaos (FAULTS)` and `cache` where a run was made so."""
     profile, learns = (manifest["pipeline"].get(name) for name in ("latency_profile", "learns_in"))
     chaos = parse_chaos([text]) if (text := manifest.get("chaos")) else None
     made = (
@@ -94,4 +98,4 @@ def titled(manifest: Mapping[str, Any], title: str) -> str:
         f"chaos ({chaos.told()})" if chaos else None,
         "cache" if manifest.get("cache") else None,
     )
-    return ", ".join([title, *filter(None, made)])
+    return ", ".join(filter(None, made))

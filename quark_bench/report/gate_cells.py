@@ -93,14 +93,15 @@ def smallest(change: Change) -> str:
 
 
 def times(ratio: float | None) -> str:
-    """`1.22x`; what is beyond LARGEST_RATIO, or below its inverse, only says so."""
+    """`1.220x`; what is beyond LARGEST_RATIO, or below its inverse, only says so."""
     if ratio is None or math.isnan(ratio):
         return UNKNOWN
     if ratio > LARGEST_RATIO:
         return f"over {RATIO.format(LARGEST_RATIO)}"
     if ratio < 1 / LARGEST_RATIO:
         return f"under {1 / LARGEST_RATIO}x"
-    return RATIO.format(ratio)
+    # Next to 1 a third decimal tells a bound from what it bounds.
+    return f"{ratio:.3f}x" if 0.1 <= ratio < 10 else RATIO.format(ratio)
 
 
 def percent(share: float) -> str:

@@ -24,6 +24,7 @@ def gate_markdown(result: GateResult) -> str:
     table = [_line(COLUMNS), _line(["---", *["--:"] * 4, "---"]), *map(_row, gate_rows(result))]
     parts = [
         f"### {symbol} {TITLE}: {escaped(gate_sentences.verdict(result))}",
+        *([escaped(result.conditions)] if result.conditions else []),
         escaped(gate_sentences.headline(result)),
         *(["\n".join(table), f"<sub>{NOTE}</sub>"] if result.judged else []),
         "\n".join(f"- {escaped(told)}" for told in gate_sentences.details(result)),

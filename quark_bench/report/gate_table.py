@@ -31,6 +31,7 @@ def gate_table(result: GateResult) -> Group:
     """The verdict, the measures side by side, and what else is worth a sentence."""
     style = STYLES[Verdict.REGRESSED if result.slos_missed else result.verdict]
     return Group(
+        *([_text(result.conditions, "dim")] if result.conditions else []),
         _text(gate_sentences.headline(result), style),
         Text(""),
         *_measures(gate_rows(result)),

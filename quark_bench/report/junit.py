@@ -79,6 +79,8 @@ def _properties(result: GateResult) -> Iterator[tuple[str, str]]:
     yield "baseline", f"{result.kind} {result.against}"
     for name in ("prompts", "repeats", "blocks", "in_flight", "measurements"):
         yield name, str(getattr(result, name))
+    if result.conditions:
+        yield "conditions", result.conditions
     if result.noise is not None:
         yield "noise", f"{result.noise:.4g}"
 
