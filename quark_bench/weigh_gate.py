@@ -154,11 +154,11 @@ def _findings(manifest: Manifest, found: Weighed, once: Plan) -> Iterator[str]:
         yield f"{once.repeats} repeats instead of {gating['asked']}, for enough pairs of blocks"
     latency = next(each.change for each in found.judged if each.measure == "latency")
     if latency.mde is not None and latency.mde > MARGIN:
-        wanted = _wanted(latency, latency_components(found.records), once)
+        wanted = what_it_takes(latency, latency_components(found.records), once)
         yield f"to see a change of {SHARE.format(MARGIN)} in latency it takes about {wanted}"
 
 
-def _wanted(latency: Change, components: tuple[float, float] | None, once: Plan) -> str:
+def what_it_takes(latency: Change, components: tuple[float, float] | None, once: Plan) -> str:
     """How many prompts and repeats make the margin the smallest detectable change of latency.
 
     Where prompts differ the most and their pairs tell by how much, more of them; else as errors shrink with numbers.

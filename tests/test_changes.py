@@ -204,6 +204,17 @@ def test_latencies_of_different_sessions_are_not_compared_but_answers_are():
     assert found["exact"].pairs == 100
 
 
+def test_arms_of_different_times_have_no_throughput_to_judge_and_share_no_blocks():
+    table = records(slower=1.2)
+    apart = {each.measure: each for each in changes_of(table, [], side_by_side=False)}
+    throughput = apart["throughput"]
+    assert throughput.worse == pytest.approx(1.2, rel=0.02)
+    assert (throughput.p, throughput.low, throughput.note) == (None, None, "its blocks were not measured side by side")
+    few = records(repeats=2, blocks=1)
+    assert changes(few)["latency"].note == "n too small: 5 blocks needed, 2 there"
+    assert changes_of(few, [], side_by_side=False)[0].p is not None
+
+
 def test_prompts_that_one_arm_lacks_are_left_out():
     table = records()
     found = changes(table[~of(table, CANDIDATE, prompt_id=named(1, 2, 3))])

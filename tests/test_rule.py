@@ -112,6 +112,13 @@ def test_a_measure_that_differed_in_no_pair_passes() -> None:
     assert verdict(equal) == (PASS, "equal in every pair")
 
 
+def test_where_every_trial_failed_on_both_sides_nothing_can_be_said() -> None:
+    failed = difference(0.0, p=1.0, mde=None, equal=True, candidate=1.0)
+    assert verdict(failed) == (INCONCLUSIVE, "every trial failed on both sides")
+    assert verdict(replace(failed, measure="exact"))[0] is PASS
+    assert verdict(replace(failed, candidate=0.5))[0] is PASS
+
+
 @pytest.mark.parametrize("note", ["n too small: 5 prompts needed, 3 there", "no pairs"])
 def test_a_measure_without_a_test_is_not_judged_and_says_why(note: str) -> None:
     assert verdict(ratio(2.0, p=None, mde=None, note=note)) == (NOT_JUDGED, note)
