@@ -15,7 +15,7 @@ import pandas as pd
 
 from quark_bench.pairing import codes, comparable_times, in_both, levels_of, pair_up, scores_of, shared_blocks
 from quark_bench.rule import Change, Scale
-from quark_bench.significance import Tested, false_discovery, mcnemar, minimum_ratio, paired_test
+from quark_bench.significance import Tested, components, false_discovery, mcnemar, minimum_ratio, paired_test
 from quark_bench.stats import Floats, Groups
 from quark_bench.trials import Trials
 
@@ -58,6 +58,13 @@ def _latency(timed: pd.DataFrame, levels: Mapping[str, Groups], clusters: Cluste
     change = _ratio("latency", found, len(timed), _mean(before), _mean(after))
     by_prompt = pd.Series(np.log(after / before), index=timed["prompt_id"]).groupby(level=0).mean()
     return replace(change, prompts=_worst(by_prompt[by_prompt > 0]))
+
+
+def latency_components(records: pd.DataFrame) -> tuple[float, float] | None:
+    """The standard deviations of a pair's log ratio of latencies, between prompts and within one; see `components`."""
+    timed = comparable_times(in_both(pair_up(records, ARMS)), 2)
+    before, after = (timed[f"latency_s_{number}"].to_numpy(np.float64) for number in (0, 1))
+    return components(np.log(after / before), codes(timed["prompt_id"]))
 
 
 def _throughput(blocks: pd.DataFrame, *, side_by_side: bool) -> Change:

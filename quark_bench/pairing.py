@@ -22,7 +22,7 @@ PAIRED = ("arm", "prompt_id", "repeat", "session", "block", "status", "answer", 
 def pair_up(records: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
     """One row per prompt and repeat of any of the arms; NaN where it is missing in one."""
     if records.empty:
-        records = records.reindex(columns=PAIRED)
+        records = records.reindex(columns=[*dict.fromkeys((*PAIRED, *records))])
     others = [name for name in records if str(name) not in PAIRED]
     sides = [
         records.loc[records["arm"] == arm, [*PAIRED, *others]]

@@ -111,10 +111,11 @@ def _judged(change: Change, p: float | None, conditions: Conditions) -> Judged:
         return Judged(change, Verdict.PASS, "equal in every pair")
     if p is None or change.worse is None:
         return Judged(change, Verdict.NOT_JUDGED, change.note or "no valid interval")
-    beyond = change.worse > 1 + conditions.margin if change.scale is Scale.RATIO else change.worse > 0
-    if beyond and p <= ALPHA:
+    border = 1 + conditions.margin if change.scale is Scale.RATIO else 0.0
+    if change.worse > border and p <= ALPHA:
         return Judged(change, Verdict.REGRESSED, "beyond the margin, and its bound excludes no change")
-    if change.mde is not None and change.mde > 2 * conditions.margin:
+    excluded = change.high is not None and change.high <= border  # much better is not open, however uneven
+    if change.mde is not None and change.mde > 2 * conditions.margin and not excluded:
         return Judged(change, Verdict.INCONCLUSIVE, "a change twice the margin could have been overlooked")
     if change.measure == "latency" and not conditions.steady:
         return Judged(change, Verdict.INCONCLUSIVE, "the baseline itself changed by more than the margin meanwhile")

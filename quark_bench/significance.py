@@ -151,6 +151,41 @@ def times_as_many(mde: float, wanted: float) -> float:
     return (mde / wanted) ** 2
 
 
+def components(differences: Floats, prompts: Groups) -> tuple[float, float] | None:
+    """The standard deviations between prompts and within one, from pair to pair, in the unit of `differences`.
+
+    Method of moments: within^2 is the mean square within prompts, between^2 what the one between them is larger, over
+    the pairs of a prompt, 0 where it is smaller. None without two prompts of which one has two pairs. Source: Searle,
+    Casella and McCulloch, Variance Components, 1992, section 3.6, which has the formula for unequal numbers.
+    """
+    codes = np.unique(prompts, return_inverse=True)[1]
+    pairs = np.bincount(codes)
+    total, k = len(codes), len(pairs)
+    if k < 2 or total == k:
+        return None
+    means = _means(differences, prompts)
+    within = float(np.square(differences - means[codes]).sum()) / (total - k)
+    between = float(pairs @ np.square(means - differences.mean())) / (k - 1)
+    a_prompt = (total - float(pairs @ pairs) / total) / (k - 1)
+    return math.sqrt(max(0.0, between - within) / a_prompt), math.sqrt(within)
+
+
+def prompts_needed(effect: float, between_sd: float, within_sd: float, repeats: int) -> int:
+    """How many prompts, each repeated so often, make `effect` the smallest detectable change of a ratio: 0.05 is 5 %.
+
+    The smallest n with (t + z)^2 (between^2 + within^2 / repeats) / n <= log(1 + effect)^2, t of n - 1 degrees of
+    freedom at 1 - ALPHA and z at POWER; the standard deviations are those of log ratios. Source: Miller 2024, arXiv
+    2411.00640, section 5, here one-sided and with t, as `paired_test` has it. Noise that blocks share is not in it.
+    """
+    variance = between_sd**2 + within_sd**2 / repeats
+    power = float(distributions.norm.ppf(POWER))
+    in_units = variance / math.log1p(effect) ** 2
+    n = max(FEWEST, math.floor((float(distributions.norm.ppf(1 - ALPHA)) + power) ** 2 * in_units))
+    while (float(distributions.t.ppf(1 - ALPHA, n - 1)) + power) ** 2 * in_units > n:
+        n += 1
+    return n
+
+
 def minimum_ratio(mde: float | None) -> float | None:
     """A smallest detectable difference of logarithms as a share: 0.05 is 5 %."""
     return None if mde is None else math.expm1(min(709.0, mde))

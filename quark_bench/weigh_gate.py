@@ -15,6 +15,7 @@ from quark_bench.changes import (
     agent_changes,
     agent_durations,
     changes_of,
+    latency_components,
     noise_of,
     relabelled,
 )
@@ -27,7 +28,7 @@ from quark_bench.plan import Plan
 from quark_bench.report.findings import conditions
 from quark_bench.rule import MARGIN, Change, Conditions, Judged, Verdict, alarms, judge, overall
 from quark_bench.run import Run
-from quark_bench.significance import ALPHA, times_as_many
+from quark_bench.significance import ALPHA, prompts_needed, times_as_many
 from quark_bench.trials import SCORE_PREFIX
 from quark_bench.units import SHARE
 
@@ -102,7 +103,7 @@ def told_result(run: Run, found: Weighed, once: Plan, *, allow_stored: bool) -> 
         repeats=once.repeats,
         blocks=len(once.blocks) // len(once.arms),
         in_flight=once.arms[-1].in_flight,
-        findings=tuple(_findings(run.manifest, judged, once)),
+        findings=tuple(_findings(run.manifest, found, once)),
         slos_missed=tuple(each.slo.text for each in run.slos if each.given and each.met is False),
         null=_null_rates(found, once.seed) if gating["kind"] == NULL else None,
         conditions=conditions(run.manifest),
@@ -135,7 +136,7 @@ def _null_rates(found: Weighed, seed: int) -> NullRates:
     return NullRates(RELABELLINGS, sum(bool(alarms(judge(each, Conditions(found.noise)))) for each in drawn))
 
 
-def _findings(manifest: Manifest, judged: Sequence[Judged], once: Plan) -> Iterator[str]:
+def _findings(manifest: Manifest, found: Weighed, once: Plan) -> Iterator[str]:
     """What else is worth knowing, a sentence each."""
     gating = manifest["gating"]
     if gating["data_changes"]:
@@ -151,15 +152,25 @@ def _findings(manifest: Manifest, judged: Sequence[Judged], once: Plan) -> Itera
         yield "agents differ: " + "; ".join(told for told, names in parts if names)
     if once.repeats != gating["asked"]:
         yield f"{once.repeats} repeats instead of {gating['asked']}, for enough pairs of blocks"
-    latency = next(each.change for each in judged if each.measure == "latency")
+    latency = next(each.change for each in found.judged if each.measure == "latency")
     if latency.mde is not None and latency.mde > MARGIN:
-        more = times_as_many(math.log1p(latency.mde), math.log1p(MARGIN))
-        wanted = (
-            f"{math.ceil(more * once.repeats)} repeats"
-            if latency.widest != "prompts"
-            else (f"{math.ceil(more * once.prompts)} prompts")
-        )
+        wanted = what_it_takes(latency, latency_components(found.records), once)
         yield f"to see a change of {SHARE.format(MARGIN)} in latency it takes about {wanted}"
+
+
+def what_it_takes(latency: Change, components: tuple[float, float] | None, once: Plan) -> str:
+    """How many prompts and repeats make the margin the smallest detectable change of latency.
+
+    Where prompts differ the most and their pairs tell by how much, more of them; else as errors shrink with numbers.
+    """
+    assert latency.mde is not None, "asked only where it is too large"
+    more = times_as_many(math.log1p(latency.mde), math.log1p(MARGIN))
+    if latency.widest != "prompts":
+        return f"{math.ceil(more * once.repeats):,} repeats"
+    needed = math.ceil(more * once.prompts)
+    if components is not None:
+        needed = max(once.prompts + 1, prompts_needed(MARGIN, *components, once.repeats))
+    return f"{needed:,} prompts with {once.repeats} repeats"
 
 
 def _worth(manifest: Manifest, gating: Mapping[str, object]) -> str:

@@ -4,8 +4,11 @@ import math
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats as distributions
+from statsmodels.stats.proportion import proportion_confint
 
 from quark_bench import stats
 
@@ -25,6 +28,37 @@ def test_the_bounds_of_a_median_are_the_order_statistics_of_the_tables() -> None
     # Conover's table: n = 10, 95 %: the 2nd and the 9th value.
     found = stats.quantile_interval(range(1, 11), 0.5)
     assert (found.value, found.low, found.high) == (5.5, 2, 9)
+
+
+@pytest.mark.parametrize("n", [6, 37, 100, 400])
+@pytest.mark.parametrize("q", [0.5, 0.9, 0.95, 0.99])
+def test_the_bounds_of_a_quantile_are_those_of_scipy_or_one_value_wider(n: int, q: float) -> None:
+    found = stats.quantile_interval(range(n), q)
+    theirs = distributions.quantile_test(range(n), q=0.0, p=q).confidence_interval(0.95)
+    # Where a bound's own tail is 2.5 % or just less, scipy takes the nearer of two order statistics that qualify.
+    if found.low is None or found.high is None:
+        assert math.isnan(theirs.low) or math.isnan(theirs.high) or n < stats.fewest_for_quantile(q)
+    else:
+        assert theirs.low - 1 <= found.low <= theirs.low
+        assert theirs.high <= found.high <= theirs.high + 1
+
+
+@pytest.mark.parametrize(("n", "q"), [(50, 0.5), (100, 0.5), (100, 0.9), (100, 0.95), (400, 0.99)])
+def test_the_interval_of_a_quantile_covers_the_truth_as_often_as_it_says(n: int, q: float) -> None:
+    # Lognormal latencies, of which 2 % take three times as long.
+    random = np.random.default_rng(4)
+    slow = np.log(3) * (random.random((1_000, n)) < 0.02)
+    latencies = np.exp(random.normal(0, 0.6, (1_000, n)) + slow)
+    ordinary, outlier = distributions.norm(0, 0.6), distributions.norm(math.log(3), 0.6)
+    grid = np.linspace(-4, 6, 100_001)
+    true = math.exp(np.interp(q, 0.98 * ordinary.cdf(grid) + 0.02 * outlier.cdf(grid), grid))
+    covered = 0
+    for each in latencies:
+        found = stats.quantile_interval(each, q)
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= true <= found.high
+    assert 0.94 <= covered / 1_000 <= 0.99
 
 
 def test_a_quantile_among_failures_has_no_value_and_says_so() -> None:
@@ -73,6 +107,17 @@ def test_the_interval_of_a_mean_is_students() -> None:
     # t of 4 degrees of freedom 2.776, s / sqrt(n) = 1.5811 / 2.2361
     assert found.value == 3.0
     assert found.high == pytest.approx(3 + 2.776445 * math.sqrt(2.5 / 5))
+
+
+def test_the_error_of_a_clustered_mean_is_the_one_of_statsmodels() -> None:
+    random = np.random.default_rng(5)
+    groups = np.repeat(np.arange(9), [3, 5, 4, 6, 2, 8, 4, 4, 9])
+    values = random.normal(0, 1, 9)[groups] + random.normal(0, 0.5, len(groups))
+    found = stats.mean_interval(values, groups=groups)
+    # Its correction, C / (C - 1) * (n - 1) / (n - k), is C / (C - 1) where only a mean is fitted.
+    theirs = sm.OLS(values, np.ones(len(groups))).fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
+    assert found.se == pytest.approx(float(theirs.bse[0]))
+    assert (found.low, found.high) == pytest.approx(tuple(theirs.conf_int()[0]))
 
 
 def test_copies_of_every_value_do_not_narrow_a_clustered_mean() -> None:
@@ -174,6 +219,25 @@ def test_wilson_gives_the_published_bounds() -> None:
     assert stats.wilson(0, 0).value is None
 
 
+@given(st.integers(1, 500), st.data(), st.sampled_from([0.9, 0.95, 0.99]))
+def test_wilsons_bounds_are_those_of_statsmodels(n: int, data: st.DataObject, level: float) -> None:
+    k = data.draw(st.integers(0, n))
+    found = stats.wilson(k, n, level=level)
+    assert (found.low, found.high) == pytest.approx(proportion_confint(k, n, 1 - level, "wilson"), abs=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.97])
+def test_wilsons_interval_covers_the_truth_as_often_as_it_says(share: float) -> None:
+    # Exactly: over all counts, weighted by how likely each is.
+    covered = 0.0
+    for k in range(101):
+        found = stats.wilson(k, 100)
+        assert found.low is not None
+        assert found.high is not None
+        covered += float(distributions.binom.pmf(k, 100, share)) * (found.low <= share <= found.high)
+    assert 0.93 <= covered <= 0.97
+
+
 @given(st.integers(1, 500), st.data())
 def test_a_share_lies_within_its_bounds(n: int, data: st.DataObject) -> None:
     found = stats.wilson(data.draw(st.integers(0, n)), n)
@@ -199,6 +263,24 @@ def test_throughput_of_a_queue_has_an_interval_that_holds_the_rate() -> None:
         assert found.high is not None
         covered += found.low < 20 < found.high
     assert 0.91 <= covered / 200 <= 0.99
+
+
+def test_the_interval_of_a_throughput_covers_the_rate_of_eight_in_flight() -> None:
+    # Eight slots that each take the next of 400 lognormal prompts: 8 / mean a second, fill and drain aside.
+    random = np.random.default_rng(6)
+    true = 8 / math.exp(0.6**2 / 2)
+    covered = 0
+    for _ in range(200):
+        slots_s, ends_s = np.zeros(8), []
+        for took_s in np.exp(random.normal(0, 0.6, 400)):
+            slot = int(slots_s.argmin())
+            slots_s[slot] += took_s
+            ends_s.append(slots_s[slot])
+        found = stats.batch_means([ends_s], 8)
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low < true < found.high
+    assert 0.90 <= covered / 200 <= 0.99
 
 
 def test_windows_never_span_blocks() -> None:
