@@ -42,9 +42,9 @@ class Rates:
 class Layout:
     """The calls of two measurements of a gate: for each arm the moment of every call, by repeat and prompt."""
 
-    def __init__(self, prompts):
+    def __init__(self, prompts, asked=REPEATS):
         self.prompts = prompts
-        self.repeats = max(REPEATS, math.ceil(FEWEST_BLOCK_PAIRS / blocks_a_repeat(2, prompts, IN_FLIGHT)))
+        self.repeats = max(asked, math.ceil(FEWEST_BLOCK_PAIRS / blocks_a_repeat(2, prompts, IN_FLIGHT)))
         arms = [Arm(name, in_flight=IN_FLIGHT) for name in ("baseline", "candidate")]
         plan = make_plan(arms, prompts, repeats=2 * self.repeats)
         self.moments = {arm.name: np.zeros((2 * self.repeats, prompts), np.int64) for arm in arms}
@@ -134,9 +134,9 @@ def measured(draws, gates, layout, sigma, slowdown):
     return [Measured(longer[:, part], slower[:, part], baseline[:, part], layout.levels(part)) for part in parts]
 
 
-def rates(prompts, sigma, slowdown, gates, seed=0):
-    """Simulates `gates` gates of this many prompts; equal arguments give equal rates."""
-    layout = Layout(prompts)
+def rates(prompts, sigma, slowdown, gates, asked=REPEATS, seed=0):
+    """Simulates `gates` gates of this many prompts and `asked` repeats; equal arguments give equal rates."""
+    layout = Layout(prompts, asked)
     draws = np.random.default_rng([seed, prompts, round(1000 * sigma), round(1000 * slowdown)])
     once = confirmed = inconclusive = 0
     for begun in range(0, gates, TOGETHER):
@@ -151,20 +151,20 @@ def rates(prompts, sigma, slowdown, gates, seed=0):
     return Rates(gates, once / gates, confirmed / gates, inconclusive / gates)
 
 
-def row(prompts, sigma, gates, seed=0):
+def row(prompts, asked, sigma, gates):
     """The rates of all slowdowns."""
-    return [rates(prompts, sigma, slowdown, gates, seed) for slowdown in SLOWDOWNS]
+    return [rates(prompts, sigma, slowdown, gates, asked) for slowdown in SLOWDOWNS]
 
 
 def markdown(rows):
-    """Of rows by (prompts, sigma), once and confirmed, in per cent."""
+    """Of rows by (prompts, repeats asked for, sigma), once and confirmed, in per cent."""
     heads = ["no change", *(f"+{100 * slowdown - 100:.0f} %" for slowdown in SLOWDOWNS[1:])]
     lines = [
         f"| prompts | repeats | blocks | drift | alarms | {' | '.join(heads)} | inconclusive, no change |",
         "|--:|--:|--:|--:|---|" + "--:|" * (len(heads) + 1),
     ]
-    for (prompts, sigma), found in rows.items():
-        layout = Layout(prompts)
+    for (prompts, asked, sigma), found in rows.items():
+        layout = Layout(prompts, asked)
         blocks = blocks_a_repeat(2, prompts, IN_FLIGHT) * layout.repeats
         place = f"| {prompts} | {layout.repeats} | {blocks} | {100 * sigma:.0f} % |"
         for name in ("once", "confirmed"):

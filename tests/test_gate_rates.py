@@ -43,6 +43,6 @@ def test_a_block_ends_with_its_last_slot():
 
 
 def test_a_share_of_none_is_written_as_what_it_may_be():
-    table = markdown({(100, 0.05): [Rates(300, 0.0, 0.5, 0.0)] * 6})
+    table = markdown({(100, 5, 0.05): [Rates(300, 0.0, 0.5, 0.0)] * 6})
     assert "0 % (< 1.00 %)" in table
     assert "50.0 %" in table
