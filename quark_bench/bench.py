@@ -117,9 +117,19 @@ def opening_stage(on: str) -> str:
 
 
 def open_executor(
-    on: str, workers: int | None, plan: Plan, pipeline: Pipeline, granularity: str, *, insecure: bool = False
+    on: str,
+    workers: int | None,
+    plan: Plan,
+    pipeline: Pipeline,
+    granularity: str,
+    *,
+    insecure: bool = False,
+    clusters: int = 1,
 ) -> Executor:
-    """The executor that `on` names. Raises UsageError for an unknown granularity, wrong counts or a wrong place."""
+    """The executor that `on` names, one of so many `clusters` that share this machine's memory.
+
+    Raises UsageError for an unknown granularity, wrong counts or a wrong place.
+    """
     if granularity not in ("auto", *(each.value for each in Granularity)):
         raise UsageError(f"--granularity {granularity!r}: give auto, agent or chunk")
     if workers is not None and workers < 1:
@@ -137,7 +147,7 @@ def open_executor(
     in_flight = max(arm.in_flight for arm in plan.arms)
     # A task that waits holds its thread: room for every call that can be under way at agent granularity.
     threads = min(MOST_THREADS, -(-in_flight * pipeline.width // count) + 1)
-    return OnDask(spec, count, threads)
+    return OnDask(spec, count, threads, clusters)
 
 
 def local_workers() -> int:

@@ -118,10 +118,11 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
         manifest |= {"chaos": disturbed and str(disturbed), "cache": None, "gating": _gating(baseline, once, repeats)}
         if path is not None:
             manifest = continued(path, manifest)
-            _forget_halves(path, plan)
         stored = _stored_arm(baseline, manifest, how)
-        task = Task(dataset, plan, main, disturb(shipments, disturbed), scorers, granularity, out)
         _check_place(on, baseline)
+        if path is not None and stored is None:
+            _forget_halves(path, plan)
+        task = Task(dataset, plan, main, disturb(shipments, disturbed), scorers, granularity, out)
         opened = functools.partial(_open, on, workers, insecure=insecure)
         watcher.stage(opening_stage(on))
         run, found = _measured(task, _Rules(once, stored, by_cluster), manifest, path, opened, watcher)
@@ -193,6 +194,7 @@ def _go_on(manifest: Manifest, plan: Plan, path: Path) -> None:
     manifest |= plan_as_data(plan)
     manifest |= {"state": "running", "session": manifest["session"] + 1, "ended": None}
     manifest |= {"conservation": count_trials(ended, plan.planned)}
+    store.write_manifest(path, manifest)  # whoever is killed from here on is continued here
 
 
 def _gating(baseline: Baseline, once: Plan, asked: int) -> dict[str, Any]:
@@ -250,7 +252,9 @@ def _open(on: str, workers: int | None, task: Task, *, insecure: bool) -> Execut
     """Each arm has worker processes of its own where we start them: neither meets what the other imported."""
 
     def opened(pipeline: Pipeline) -> Executor:
-        return open_executor(on, workers, task.plan, pipeline, task.granularity, insecure=insecure)
+        return open_executor(
+            on, workers, task.plan, pipeline, task.granularity, insecure=insecure, clusters=len(task.plan.arms)
+        )
 
     if on != "local":
         return opened(task.pipeline)

@@ -23,7 +23,8 @@ def continued(path: Path, fresh: Manifest) -> Manifest:
         raise UsageError(
             f"{path} is being carried out by process {begun['client']['pid']}; wait for it, or end it first"
         )
-    if begun["state"] == "complete":
+    weighed = not begun.get("gating") or begun.get("gate")  # else its verdict is what is missing
+    if begun["state"] == "complete" and weighed:
         raise UsageError(f"{path} is complete; look at it with: quark-bench show {path}")
     if "takers" in begun["granularity"]:
         raise UsageError(f"{path} was begun by an earlier version, which cut its chunks otherwise; begin a new run")

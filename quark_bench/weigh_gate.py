@@ -144,7 +144,7 @@ def _findings(manifest: Manifest, found: Weighed, once: Plan) -> Iterator[str]:
     if gating["kind"] == RUN:
         yield _worth(manifest, gating)
     elif gating["kind"] != NULL and len({arm["pipeline_key"] for arm in manifest["arms"]}) == 1:
-        yield "the pipeline's code is the same on both sides"
+        yield "the pipeline's Python files are the same on both sides; data files beside them were not compared"
     now = [agent["name"] for agent in manifest["pipeline"]["agents"]]
     gone, new = ([name for name in a if name not in b] for a, b in ((gating["agents"], now), (now, gating["agents"])))
     if gone or new:

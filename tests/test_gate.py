@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from quark_bench import Dataset, Pipeline, Prompt, Run, agent, bench
+from quark_bench import Dataset, Pipeline, Prompt, Run, agent, bench, store
 from quark_bench.changes import ARMS
 from quark_bench.errors import RunInterrupted, UsageError
 from quark_bench.gate import FEWEST_BLOCK_PAIRS, gate
@@ -201,6 +201,16 @@ def test_a_commit_is_measured_in_processes_of_its_own_only(gated):
 
 
 # -- going on
+
+
+def test_a_gate_that_was_killed_before_its_verdict_gets_one(gated, tmp_path):
+    sides = assistant(), assistant()
+    found = gated(*sides)
+    store.write_manifest(found.run.path, {k: v for k, v in found.run.manifest.items() if k != "gate"})
+    again = gated(*sides, resume="last")
+    assert again.result.judged[0].change.pairs == found.result.judged[0].change.pairs
+    with pytest.raises(UsageError, match="is complete"):
+        gated(*sides, resume="last")
 
 
 class Interrupted(Silent):

@@ -25,6 +25,12 @@ class Files:
     junit: Path | None
     markdown: Path | None
 
+    def check(self) -> None:
+        """Raise UsageError, before anything is measured, for a file whose folder is not there."""
+        for option, file in (("--junit", self.junit), ("--markdown", self.markdown)):
+            if file is not None and not file.absolute().parent.is_dir():
+                raise UsageError(f"{option} {file}: there is no folder {file.parent}; make it, or choose another file")
+
 
 def baseline_named(against: str | None, *, null: bool) -> str | None:
     """What was asked for as the baseline; None for the candidate itself. Raises UsageError for both or neither."""
@@ -42,6 +48,7 @@ def carry_out(
     dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, Any], files: Files, *, as_json: bool
 ) -> int:
     """Measure, tell, write, and give the exit code."""
+    files.check()
     from quark_bench.gate import gate
     from quark_bench.report.gate_table import gate_table
 

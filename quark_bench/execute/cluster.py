@@ -30,7 +30,8 @@ from quark_bench.execute.cluster_spec import ClusterSpec
 LOOPBACK = "127.0.0.1"
 DASHBOARD_PORT = 8787
 MEMORY_SHARE = 0.7
-"""Of the machine's memory for all workers together; the client, its tables and the system have the rest."""
+"""Of the machine's memory for all workers of all clusters of a run together; the client, its tables and the system
+have the rest."""
 CONNECT_S = 10.0
 FIRST_WORKER_S = 600.0
 """Longest wait for the first worker of a cluster that was asked to grow: a batch system may queue it."""
@@ -63,7 +64,7 @@ class Connection:
 
 
 @contextmanager
-def open_cluster(spec: ClusterSpec, workers: int, threads: int) -> Iterator[Connection]:
+def open_cluster(spec: ClusterSpec, workers: int, threads: int, clusters: int = 1) -> Iterator[Connection]:
     """Connect to the spec's address, or start what it names; `workers` and `threads` are for local processes.
 
     Raises ClusterError when it cannot be started or reached, UsageError where that is the spec's fault.
@@ -77,7 +78,7 @@ def open_cluster(spec: ClusterSpec, workers: int, threads: int) -> Iterator[Conn
         if spec.cluster is not None:
             place, wanted = stack.enter_context(started_cluster(spec)), spec.scale
         elif spec.address is None:
-            place, wanted = stack.enter_context(_local(workers, threads)), workers
+            place, wanted = stack.enter_context(_local(workers, threads, clusters)), workers
         heal = None if wanted is None else functools.partial(place.scale, wanted)
         # A cluster's object brings its own certificates.
         security = tls_security(spec) if spec.address is not None else None
@@ -96,7 +97,7 @@ def joined_cluster(client: Client) -> Iterator[Connection]:
 
 
 @contextmanager
-def _local(workers: int, threads: int) -> Iterator[LocalCluster]:
+def _local(workers: int, threads: int, clusters: int) -> Iterator[LocalCluster]:
     try:
         with _deaf_to_interrupts():
             cluster = LocalCluster(
@@ -105,7 +106,7 @@ def _local(workers: int, threads: int) -> Iterator[LocalCluster]:
                 processes=True,
                 host=LOOPBACK,
                 dashboard_address=f"{LOOPBACK}:{_free_dashboard_port()}",
-                memory_limit=int(MEMORY_LIMIT * MEMORY_SHARE / workers),
+                memory_limit=int(MEMORY_LIMIT * MEMORY_SHARE / workers / clusters),
                 silence_logs=logging.CRITICAL,
             )
     except (OSError, RuntimeError, TimeoutError) as error:

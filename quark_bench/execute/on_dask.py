@@ -37,12 +37,13 @@ from quark_bench.record import Batch
 class OnDask:
     """Carries out blocks on a Dask cluster.
 
-    `spec` says where; `workers` and `threads` are for local processes.
+    `spec` says where; `workers` and `threads` are for local processes, which have a fair part of the memory where there
+    are several `clusters` on this machine.
     """
 
-    def __init__(self, spec: ClusterSpec, workers: int, threads: int) -> None:
+    def __init__(self, spec: ClusterSpec, workers: int, threads: int, clusters: int = 1) -> None:
         self.drain = Drain()
-        self._open = (spec, workers, threads)
+        self._open = (spec, workers, threads, clusters)
         self._stack = ExitStack()
         self._pipelines: dict[str, Pipeline] = {}
         self._costs: Costs | None = None
