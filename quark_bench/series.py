@@ -40,7 +40,7 @@ def series_of(manifest: Mapping[str, Any]) -> Series:
         "scorers": ", ".join(sorted(map(str, _listed(manifest, "scorers")))) or NONE,
         "model": _told(pipeline, "model", NONE),
         "arms": ", ".join(map(_arm, _listed(manifest, "arms"))) or UNKNOWN,
-        "repeats": _told(manifest, "repeats"),
+        "repeats": _told(_within(manifest, "gating") or manifest, "repeats"),  # an alarm doubles those of a gate
         "place": _told(place, "on"),
         "workers": _told(place, "workers"),
         "latency profile": _told(pipeline, "latency_profile", NONE),
