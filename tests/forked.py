@@ -145,8 +145,8 @@ def serve(requests):
             break
         for file in files:
             os.close(file)
-        reap()
     requests.close()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     *streams, told = files
     pid = os.fork()
     if pid:
@@ -161,8 +161,8 @@ def serve(requests):
     return json.loads(text)
 
 
-def reap():
-    """Forget those who minded a command that has ended."""
+def reap(*_):
+    """Let go of those who minded a command that has ended."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -212,6 +212,7 @@ if __name__ == "__main__":
     import_all()
     gc.collect()
     gc.freeze()
+    signal.signal(signal.SIGCHLD, reap)
     asked = serve(socket.socket(fileno=int(sys.argv[1])))
     if asked is not None:
         try:
