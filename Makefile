@@ -8,7 +8,7 @@ READY := .venv/ready
 demo: $(READY)
 	$(BIN)/quark-bench run datasets/quickstart.jsonl
 
-# Side by side on all cores, but for what is timed.
+# Side by side, two more than there are cores (tests/conftest.py), but for what is timed.
 test: check
 	$(BIN)/python -m pytest -m "not soak and not timed and not scale" --numprocesses auto --dist worksteal --quiet
 	$(BIN)/python -m pytest -m timed

@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from quark_bench.errors import PipelineError
@@ -75,6 +76,7 @@ def _equal(path: Path, text: bytes) -> bool:
 def _closure(root: Path, starts: Iterable[Path]) -> list[Path]:
     """The files that `starts` lead to, in a fixed order."""
     found: dict[Path, None] = {}
+    followed = set(OWN)
     waiting = [path for start in starts for path in _unit_of(root, start)]
     size = 0
     while waiting:
@@ -88,7 +90,8 @@ def _closure(root: Path, starts: Iterable[Path]) -> list[Path]:
                 f"{root}: the pipeline imports more than {MOST_FILES:,} Python files or {MOST_BYTES // 1_000_000} MB "
                 "from there, all of which would travel to the workers; install that code on the workers instead"
             )
-        for name in _imported(path) - OWN:
+        for name in _imported(path.read_bytes()) - followed:
+            followed.add(name)
             waiting.extend(_files_of(root, name))
     return sorted(found)
 
@@ -113,19 +116,20 @@ def _files_of(root: Path, name: str) -> Iterator[Path]:
         yield from (Path(folder) / file for file in files if file.endswith(".py"))
 
 
-def _imported(path: Path) -> set[str]:
+@lru_cache(maxsize=MOST_FILES)  # parsing is most of the work, and the next run is of nearly the same files
+def _imported(source: bytes) -> frozenset[str]:
     """Top-level names that a file imports anywhere; none where it does not parse, which importing it will tell."""
     try:
-        parsed = ast.parse(path.read_bytes())
+        parsed = ast.parse(source)
     except (SyntaxError, ValueError):
-        return set()
+        return frozenset()
     names = set()
     for node in ast.walk(parsed):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             names.add(node.module.split(".")[0])
-    return names
+    return frozenset(names)
 
 
 def _left_out(folder: Path) -> bool:

@@ -20,6 +20,12 @@ settings.load_profile("laws")
 PIPELINES = Path(__file__).parent / "pipelines"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """More than there are cores: much of the time goes into waiting for time limits and for processes that start."""
+    return (os.cpu_count() or 1) + 2
+
+
 class Way(NamedTuple):
     """A way to execute: an executor at a granularity."""
 

@@ -7,9 +7,10 @@ import re
 import select
 import signal
 import struct
-import subprocess
 import termios
 import time
+
+from .forked import begin
 
 ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 CTRL_C, CTRL_D = "\x03", "\x04"
@@ -20,21 +21,11 @@ AGAIN_S = 3.0
 class Terminal:
     """`expect` reads until a text has come after what was expected before, without colours and cursor movements."""
 
-    def __init__(self, command, folder, environment):
+    def __init__(self, command, arguments, folder, environment):
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        self._process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={name: value for name, value in environment.items() if name not in ("COLUMNS", "NO_COLOR", "CI")}
-            | {"TERM": "xterm-256color"},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-            # Ctrl-C goes to whom the terminal controls; one system call is safe, also between threads.
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
-        )
+        seen = {name: value for name, value in environment.items() if name not in ("COLUMNS", "NO_COLOR", "CI")}
+        self._process = begin(command, arguments, folder, seen | {"TERM": "xterm-256color"}, [theirs] * 3)
         os.close(theirs)
         self._data = b""
         self._seen = 0

@@ -293,7 +293,7 @@ def test_both_ends_show_certificates_and_the_run_is_complete(granularity, secure
 
 def test_certificates_may_come_from_dasks_own_configuration(secured, tmp_path):
     command = [sys.executable, "-m", "quark_bench", "doctor", "--on", secured.address, "--json"]
-    told = subprocess.run(
+    told = subprocess.run(  # Dask reads its configuration when it is imported
         command,
         env=os.environ | secured.environment,
         cwd=tmp_path,
@@ -349,7 +349,7 @@ from quark_bench import Pipeline, agent
 
 @agent
 async def wait(prompt):
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.3)
     return "waited"
 
 waiting = Pipeline("waiting", [wait], answer="wait")
@@ -375,7 +375,7 @@ def test_no_process_of_a_run_listens_beyond_loopback(tmp_path):
     write(tmp_path, "".join(f'{{"text": "prompt {n}"}}\n' for n in range(8)), "prompts.jsonl")
     command = [sys.executable, "-m", "quark_bench", "run", "prompts.jsonl", "--pipeline", "waits.py:waiting"]
     run = subprocess.Popen(
-        [*command, "--arm", "parallel"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*command, "--arm", "parallel", "--warmup", "2"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     found = set()
     deadline = time.monotonic() + 90

@@ -21,6 +21,8 @@ from quark_bench.cli import main
 from quark_bench.conversations import Conversations
 from quark_bench.sources.packed import packed_file
 
+from .forked import run
+
 QUICKSTART = str(packed_file("quickstart.jsonl"))
 PUBLIC = Path(__file__).parents[2] / "shared" / "datasets"
 SHARED_FIELDS = {
@@ -70,16 +72,7 @@ class Told(NamedTuple):
 
 def quark_bench(folder, *arguments, timeout_s=60):
     """Run the command in a folder, as from a shell there."""
-    done = subprocess.run(
-        [sys.executable, "-m", "quark_bench", *map(str, arguments)],
-        cwd=folder,
-        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
+    done = run("quark-bench", *arguments, folder=folder, timeout_s=timeout_s)
     return Told(done.returncode, done.stdout, done.stderr)
 
 

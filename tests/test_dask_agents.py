@@ -1,6 +1,7 @@
 """Agents' calls as tasks of a real Dask cluster: where they are made, what is lost with a worker, and how it ends."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from contextlib import asynccontextmanager
@@ -91,10 +92,20 @@ def test_a_local_cluster_is_started_and_leaves_no_process():
     async def scenario(trials):
         return await trials("hello")
 
-    before = set(psutil.Process().children(recursive=True))
+    before = dasks()
     record, _ = tried("local", "told.py:echo", scenario)
     assert record.answer == "hello"
-    until(lambda: {p for p in psutil.Process().children(recursive=True) if "dask" in " ".join(p.cmdline())} <= before)
+    until(lambda: dasks() <= before)
+
+
+def dasks():
+    """The processes below this one that are Dask's."""
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            if "dask" in " ".join(process.cmdline()):
+                found.add(process)
+    return found
 
 
 def test_calls_that_wait_hold_no_threads_of_their_worker(own_cluster):

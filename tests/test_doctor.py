@@ -3,14 +3,14 @@
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
 from quark_bench.execute.examine import Examination, Measured, Worker, advice
 from quark_bench.execute.round_trips import SAME_CLOCK, ClockOffset, RoundTrip
 from quark_bench.execute.versions import COMPARED, Versions, differences
+
+from .forked import run
 
 HERE = dict.fromkeys(COMPARED, "1.0")
 ALIKE = Versions(HERE, HERE, {"tcp://127.0.0.3:1": HERE})
@@ -86,15 +86,7 @@ def test_what_stops_a_run_comes_first_and_fails():
 
 
 def doctor(folder, *arguments, columns="80"):
-    return subprocess.run(
-        [sys.executable, "-m", "quark_bench", "doctor", *arguments],
-        cwd=folder,
-        env=os.environ | {"COLUMNS": columns},
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    return run("quark-bench", "doctor", *arguments, folder=folder, environment=os.environ | {"COLUMNS": columns})
 
 
 USER = """

@@ -282,9 +282,9 @@ MISSING = object()
 
 
 def altered(manifest, path, value):
-    changed = copy.deepcopy(manifest)
-    place = changed
+    changed = place = copy.copy(manifest)
     for step in path[:-1]:
+        place[step] = copy.copy(place[step])
         place = place[step]
     if value is MISSING:
         del place[path[-1]]
@@ -297,7 +297,7 @@ def test_any_alteration_of_a_manifest_is_told_or_bears_being_listed(run_path, ca
     """Hundreds of them: each is listed, or left out with a reason."""
     whole = json.loads((run_path / "manifest.json").read_text("utf-8"))
     file = run_path / "manifest.json"
-    turns = itertools.cycle(itertools.combinations(VALUES, 3))
+    turns = itertools.cycle(itertools.combinations(VALUES, 2))
     tried = 0
     for path in places(whole):
         for value in (*next(turns), MISSING):

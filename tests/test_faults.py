@@ -22,6 +22,7 @@ from quark_bench.store import read_manifest
 
 from .clusters import dask_processes, until
 from .conftest import PIPELINES, Way
+from .forked import run as command
 from .pipelines import deadly
 
 GRANULARITIES = ["chunk", "agent"]
@@ -174,14 +175,23 @@ def test_workers_killed_from_outside_lose_no_record(granularity, run_with, own_c
     assert run.records["executions"].max() >= 2
 
 
+class Then(Silent):
+    """Does something a moment after the measured part has begun."""
+
+    def __init__(self, deed):
+        self._timer = threading.Timer(1, deed)
+
+    def began(self, plan, dashboard):
+        self._timer.start()
+
+
 def test_a_cluster_whose_workers_are_all_gone_is_told_of_in_bounded_time(tmp_path, run_with, monkeypatch):
     monkeypatch.setattr(liveness, "WORKERLESS_S", 4.0)
     with dask_processes(tmp_path / "dask", 2) as own:
-        killer = threading.Timer(6, lambda: [process.kill() for process in own.started[1:]])
-        killer.start()
+        killing = Then(lambda: [process.kill() for process in own.started[1:]])
         begun_s = time.monotonic()
         with pytest.raises(ClusterError, match=r"no workers for .* --resume"):
-            run_with(Way(own.address, "chunk"), 2_000, "deadly.py:slowly", arms=["async"])
+            run_with(Way(own.address, "chunk"), 2_000, "deadly.py:slowly", arms=["async"], watcher=killing)
         assert time.monotonic() - begun_s < 60
 
 
@@ -191,18 +201,16 @@ def test_a_frozen_process_is_given_up_in_bounded_time(which, tmp_path, run_with,
     monkeypatch.setattr("quark_bench.execute.members.SILENT_S", 4.0)
     with dask_processes(tmp_path / "dask", 2, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="4s") as own:
         victim = own.started[0 if which == "scheduler" else 1]
-        freezer = threading.Timer(6, lambda: os.killpg(victim.pid, signal.SIGSTOP))
-        freezer.start()
+        options = {"arms": ["async"], "watcher": Then(lambda: os.killpg(victim.pid, signal.SIGSTOP))}
         way = Way(own.address, "chunk")
         if which == "scheduler":
             with pytest.raises(ClusterError, match=r"has not answered for .* --resume"):
-                run_with(way, 2_000, "deadly.py:slowly", arms=["async"])
+                run_with(way, 2_000, "deadly.py:slowly", **options)
         else:
-            run = run_with(way, 400, "deadly.py:slowly", arms=["async"])
+            run = run_with(way, 400, "deadly.py:slowly", **options)
             once_each(run, 400)
             assert counted(run) == {"ok": 400}
             assert run.records["executions"].max() == 2
-        freezer.join()
 
 
 def test_a_worker_that_joins_late_takes_part_and_one_whose_set_up_fails_does_not(tmp_path, run_with):
@@ -212,12 +220,10 @@ def test_a_worker_that_joins_late_takes_part_and_one_whose_set_up_fails_does_not
             own.worker("--no-nanny")
             own.worker("--no-nanny", QUARK_BENCH_TEST_UNFIT="1")
 
-        late = threading.Timer(4, come_late)
-        late.start()
-        run = run_with(Way(own.address, "chunk"), 600, "deadly.py:demanding", arms=["async"], in_flight=4)
-        late.join()
-        once_each(run, 600)
-    assert counted(run) == {"ok": 600}
+        options = {"arms": ["async"], "in_flight": 4, "watcher": Then(come_late)}
+        run = run_with(Way(own.address, "chunk"), 400, "deadly.py:demanding", **options)
+        once_each(run, 400)
+    assert counted(run) == {"ok": 400}
     assert run.records["worker"].nunique() == 2
 
 
@@ -239,11 +245,10 @@ def test_a_resource_that_no_worker_offers_is_named_and_one_that_joins_with_it_is
         run = run_with(Way(own.address, "auto"), 4, "deadly.py:resourceful", arms=["async"])
         assert counted(run) == {"ok": 4}
         assert run.records["worker"].nunique() == 1
-        monkeypatch.setattr(liveness, "WORKERLESS_S", 6.0)
-        killer = threading.Timer(3, own.started[-1].kill)
-        killer.start()
+        monkeypatch.setattr(liveness, "WORKERLESS_S", 3.0)
+        options = {"arms": ["async"], "watcher": Then(own.started[-1].kill)}
         with pytest.raises(ClusterError, match=r"'costly' needs GPU=1.* --resume"):
-            run_with(Way(own.address, "auto"), 5_000, "deadly.py:resourceful", arms=["async"])
+            run_with(Way(own.address, "auto"), 5_000, "deadly.py:resourceful", **options)
 
 
 def test_a_module_that_no_worker_has_is_named_before_the_first_prompt(tmp_path, run_with, cluster, monkeypatch):
@@ -270,9 +275,9 @@ def prompts_file(folder, count):
 
 def begun(folder, *options, prompts=1_000, pipeline="slowly"):
     """The command, running in its own process group, once its first part is written."""
-    command = [*COMMAND, "run", prompts_file(folder, prompts), "--pipeline", f"{DEADLY}:{pipeline}", "--arm", "async"]
+    line = [*COMMAND, "run", prompts_file(folder, prompts), "--pipeline", f"{DEADLY}:{pipeline}", "--arm", "async"]
     going = subprocess.Popen(
-        [*map(str, command), "--warmup", "2", *map(str, options)],
+        [*map(str, line), "--warmup", "2", *map(str, options)],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -296,8 +301,7 @@ def test_a_scheduler_killed_mid_run_ends_it_with_the_command_that_completes_it_o
     kept = len(pd.read_parquet(path / "records"))
     assert 0 < kept < 300
     with dask_processes(tmp_path / "dask-2", 2) as own:
-        again = [*COMMAND, "run", "--resume", str(path), "--on", own.address]
-        ended = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        ended = command("quark-bench", "run", "--resume", path, "--on", own.address, folder=tmp_path, timeout_s=120)
     assert ended.returncode == 0, ended.stderr
     run = Run(path)
     once_each(run, 300)
@@ -326,9 +330,7 @@ def test_the_first_ctrl_c_keeps_what_is_under_way_and_says_how_to_go_on(granular
 
 def test_a_run_whose_client_was_killed_tells_what_it_has_and_one_under_way_is_not_continued(tmp_path):
     going, path = begun(tmp_path, "--workers", 1, prompts=20_000)
-    refused = subprocess.run(
-        [*COMMAND, "run", "--resume", "last"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
+    refused = command("quark-bench", "run", "--resume", "last", folder=tmp_path)
     assert refused.returncode == 2
     assert f"is being carried out by process {going.pid}" in refused.stderr
     assert "still under way" in told_by(tmp_path, "show", "last")
@@ -341,7 +343,7 @@ def test_a_run_whose_client_was_killed_tells_what_it_has_and_one_under_way_is_no
 
 
 def told_by(folder, *arguments):
-    asked = subprocess.run([*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    asked = command("quark-bench", *arguments, folder=folder)
     assert asked.returncode == 0, asked.stderr
     return asked.stdout
 

@@ -15,6 +15,8 @@ from quark_bench import Arm, Breaker, Dataset, Pipeline, Run, agent, bench
 from quark_bench.errors import RunInterrupted, UsageError
 from quark_bench.store import RunWriter, read_manifest
 
+from .forked import run as command
+
 COUNTED = Path(__file__).parent / "pipelines" / "counted.py"
 
 
@@ -180,8 +182,19 @@ def test_a_client_killed_at_any_moment_loses_no_written_chunk_and_repeats_no_fin
     prompts, log = tmp_path / "prompts.jsonl", tmp_path / "calls.log"
     prompts.write_text("".join(json.dumps({"id": f"p-{n}", "text": f"prompt {n}"}) + "\n" for n in range(200)))
     environment = os.environ | {"QUARK_BENCH_TEST_LOG": str(log)}
-    command = [sys.executable, "-m", "quark_bench", "run"]
-    begin = [*command, prompts, "--pipeline", f"{COUNTED}:pipeline", "--arm", "async", "--in-flight", "2"]
+    begin = [
+        sys.executable,
+        "-m",
+        "quark_bench",
+        "run",
+        prompts,
+        "--pipeline",
+        f"{COUNTED}:pipeline",
+        "--arm",
+        "async",
+        "--in-flight",
+        "2",
+    ]
     going = subprocess.Popen(
         [*map(str, begin), "--workers", "2", "--warmup", "2"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE
     )
@@ -193,9 +206,7 @@ def test_a_client_killed_at_any_moment_loses_no_written_chunk_and_repeats_no_fin
     written = set(pd.read_parquet(records)["prompt_id"])
     calls_before = Counter(log.read_text().split())
     assert 0 < len(written) < 200
-    ended = subprocess.run(
-        [*command, "--resume", "last"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    ended = command("quark-bench", "run", "--resume", "last", folder=tmp_path, environment=environment)
     assert ended.returncode == 0, ended.stderr
     run = Run(path)
     assert sorted(run.records["prompt_id"]) == sorted(f"p-{n}" for n in range(200))

@@ -10,9 +10,9 @@ import pytest
 
 from quark_bench import Dataset, Pipeline, Run, agent, bench, sources, store
 from quark_bench.bench import Silent
-from quark_bench.compare import PAIRED
 from quark_bench.dataset import Prompt
 from quark_bench.measures import agent_table, measure_arm
+from quark_bench.pairing import PAIRED
 from quark_bench.parts import StoredTable
 from quark_bench.span_sums import sum_spans
 from quark_bench.store import RunWriter
