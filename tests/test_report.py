@@ -530,7 +530,7 @@ def test_a_gate_is_told_at_the_top_of_the_page(findings):
     assert '<p class="banner verdict regressed">regressed against main (3fe2b81): latency 1.22' in page
     assert page.index("<h2>Gate</h2>") < page.index("<h2>Comparison</h2>")
     assert '<td class="verdict inconclusive">inconclusive</td>' in page
-    assert "<li>memory 1.50x slower [1.49x to 1.51x], 2.0 % of the critical path</li>" in page
+    assert "<li>memory 1.500x slower [1.490x to 1.510x], 2.0 % of the critical path</li>" in page
     assert "Gate" not in render(findings)
 
 
