@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 
 import pandas as pd
@@ -19,6 +21,7 @@ from quark_bench.report.cells import grid, interval, score_rows, speed_rows
 from quark_bench.report.dag import dag_svg
 from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings
+from quark_bench.report.timeline import timeline
 from quark_bench.report.waterfall import Lane, lanes, typical_trial
 from quark_bench.units import COUNT, RATIO, SCORE, SECONDS, SHARE, Unit
 
@@ -49,9 +52,12 @@ BARRED = ("work_share", "critical_path_share")
 
 
 def render(findings: Findings) -> str:
-    """The findings as one HTML document: no network, no script, everything from outside escaped."""
+    """The findings as one HTML document: no network, no script but ours, everything from outside escaped."""
+    script = _resource("report.js")
     return _template().render(
         css=Markup(_resource("report.css")),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
         manifest=findings.manifest,
         findings=findings,
         say=sentences,
@@ -65,6 +71,7 @@ def render(findings: Findings) -> str:
         figures=_figures(findings),
         dag=Markup(dag_svg(findings.layout)),  # noqa: S704 - names are escaped there
         example=_example(findings),
+        timeline=timeline(findings),
         agents=_agent_grids(findings),
         failures=kinds_of_failure(findings, MOST_FAILURES),
         facts=_facts(findings),
