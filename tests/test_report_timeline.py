@@ -107,11 +107,7 @@ def test_the_waterfalls_cannot_end_their_script_element():
 def test_of_a_long_run_the_worst_the_best_and_some_drawn_are_picked():
     run = made(prompts=600, arms=ARMS[2:3], repeats=2)
     picked = pick(run)
-    assert [sum(each.why == why for each in picked) for why in ("worst", "best", "drawn")] == [
-        MOST_WORST,
-        MOST_BEST,
-        MOST_DRAWN,
-    ]
+    assert Counter(each.why for each in picked) == {"worst": MOST_WORST, "best": MOST_BEST, "drawn": MOST_DRAWN}
     assert len({each.prompt_id for each in picked}) == len(picked)
     assert pick(run) == picked
     slowest = run.trials.all_records.sort_values("latency_s").iloc[-1]
