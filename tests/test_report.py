@@ -165,7 +165,7 @@ def test_every_table_and_figure_of_a_simulated_run_says_so(findings):
     page = render(findings)
     titles = re.findall(r"<caption>(.*?)</caption>", page, re.DOTALL)
     titles += re.findall(r'<svg class="figure" role="img" aria-label="(.*?)"', page)
-    assert len(titles) == 9 + 4
+    assert len(titles) == 11 + 7
     assert [title for title in titles if "simulated latency (demo)" not in title] == []
     for figure in (attribution_figure, latency_figure, order_figure, waterfall_figure):
         assert "simulated latency (demo)</text>" in figure(findings)
@@ -271,7 +271,7 @@ NOTHING = {"planned": 0, "ok": 0, "degraded": 0, "failed": 0, "not_run": 0}
 
 def test_failures_are_grouped_with_up_to_three_prompts(findings):
     page = render(made(failing=(1, 2, 3, 4)))
-    failures = page[page.index('id="failures"') : page.index('id="order"')]
+    failures = page[page.index('id="failures"') : page.index('id="environment"')]
     assert re.findall(r"<code title=[^>]*>([^<]+)<", failures) == ["q-002", "q-003", "q-004"]
     assert "<td>12</td>" in failures
 
@@ -313,7 +313,7 @@ def test_what_was_predicted_is_told_beside_what_it_took_for_arms_that_had_a_choi
 def test_breakers_are_told_on_the_page_and_those_that_opened_in_the_terminal(findings):
     run = replace(findings, manifest={**findings.manifest, "breakers": BREAKERS})
     page, text = render(run), " ".join(shown(run_table(run)).split())
-    section = page[page.index('id="breakers"') : page.index('id="order"')]
+    section = page[page.index('id="breakers"') : page.index('id="environment"')]
     assert "<script" not in section
     assert "open at 1.25 s, half-open at 31.2 s, open at 31.5 s" in section
     assert "and 11 more" in section
@@ -537,7 +537,7 @@ def test_a_gate_that_cannot_be_read_is_named(findings):
 
 def test_the_page_opens_offline_in_a_browser_at_any_width(findings, hostile, tmp_path):
     with browser() as opened:
-        for name, run, figures in (("plain", findings, 5), ("hostile", hostile, 4)):
+        for name, run, figures in (("plain", findings, 8), ("hostile", hostile, 7)):
             path = tmp_path / f"{name}.html"
             path.write_text(render(run), "utf-8")
             for width in (1200, 390):

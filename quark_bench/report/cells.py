@@ -67,6 +67,15 @@ SPEED = (
 )
 """How fast, how parallel, at what price, and how often not at all."""
 
+PERCENTILES = (
+    Shown("mean", "mean_latency_s"),
+    Shown("50 %, the median", "p50_latency_s"),
+    Shown("90 %", "p90_latency_s"),
+    Shown("95 %", "p95_latency_s"),
+    Shown("99 %", "p99_latency_s"),
+)
+"""Within which latency which share of the prompts was answered."""
+
 
 def speed_rows(findings: Findings) -> tuple[Shown, ...]:
     """SPEED without the rows that say nothing: a goodput that is the throughput, nothing degraded, nothing cached."""

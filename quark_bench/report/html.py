@@ -14,13 +14,16 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
+from quark_bench import units
 from quark_bench.compare import Comparison, Ratio
 from quark_bench.plain import plain, shortened
 from quark_bench.report import figures, gate_cells, gate_sentences, sentences
-from quark_bench.report.cells import grid, interval, score_rows, speed_rows
+from quark_bench.report.cells import PERCENTILES, grid, interval, score_rows, speed_rows
 from quark_bench.report.dag import dag_svg
 from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings
+from quark_bench.report.pairs import Pairs, pairs_of
+from quark_bench.report.ratios import ratios
 from quark_bench.report.timeline import timeline
 from quark_bench.report.waterfall import Lane, lanes, typical_trial
 from quark_bench.units import COUNT, RATIO, SCORE, SECONDS, SHARE, Unit
@@ -53,7 +56,7 @@ BARRED = ("work_share", "critical_path_share")
 
 def render(findings: Findings) -> str:
     """The findings as one HTML document: no network, no script but ours, everything from outside escaped."""
-    script = _resource("report.js")
+    script, pairs = _resource("report.js"), pairs_of(findings)
     return _template().render(
         css=Markup(_resource("report.css")),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
@@ -61,14 +64,17 @@ def render(findings: Findings) -> str:
         manifest=findings.manifest,
         findings=findings,
         say=sentences,
+        units=units,
         gate=findings.gate,
         gate_say=gate_sentences,
         gate_cells=gate_cells,
         colours=figures.COLOURS,
         speed=grid(findings, speed_rows(findings)),
+        percentiles=grid(findings, PERCENTILES),
         scores=grid(findings, score_rows(findings)),
         score_differences=_score_differences(findings),
-        figures=_figures(findings),
+        figures=_figures(findings, pairs),
+        pairs=pairs,
         dag=Markup(dag_svg(findings.layout)),  # noqa: S704 - names are escaped there
         example=_example(findings),
         timeline=timeline(findings),
@@ -199,12 +205,15 @@ def _resource(name: str) -> str:
     return files("quark_bench.report").joinpath(name).read_text("utf-8")
 
 
-def _figures(findings: Findings) -> dict[str, Markup]:
+def _figures(findings: Findings, pairs: Pairs | None) -> dict[str, Markup]:
     """The figures that there is something to draw for; matplotlib has escaped their texts."""
     drawn = {
+        "forest": figures.forest_figure(findings, ratios(findings)),
+        "pairs": figures.pairs_figure(findings, pairs),
         "attribution": figures.attribution_figure(findings),
         "latency": figures.latency_figure(findings),
         "waterfall": figures.waterfall_figure(findings),
+        "load": figures.load_figure(findings),
         "order": figures.order_figure(findings),
     }
     return {name: Markup(svg) for name, svg in drawn.items() if svg is not None}  # noqa: S704 - our own drawing

@@ -6,8 +6,19 @@ dark pages alike.
 
 from quark_bench.report.figures.axes import COLOURS, LONGEST_TITLE
 from quark_bench.report.figures.calls import waterfall_figure
-from quark_bench.report.figures.gains import attribution_figure
+from quark_bench.report.figures.gains import attribution_figure, forest_figure
 from quark_bench.report.figures.latency import latency_figure
-from quark_bench.report.figures.order import order_figure
+from quark_bench.report.figures.order import load_figure, order_figure
+from quark_bench.report.figures.pairs import pairs_figure
 
-__all__ = ["COLOURS", "LONGEST_TITLE", "attribution_figure", "latency_figure", "order_figure", "waterfall_figure"]
+__all__ = [
+    "COLOURS",
+    "LONGEST_TITLE",
+    "attribution_figure",
+    "forest_figure",
+    "latency_figure",
+    "load_figure",
+    "order_figure",
+    "pairs_figure",
+    "waterfall_figure",
+]

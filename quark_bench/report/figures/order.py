@@ -1,4 +1,4 @@
-"""Order figure: the run as it went, trial by trial and block by block."""
+"""Order figures: the run as it went, trial by trial, block by block, and each arm over its own time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from quark_bench.report.canvas import draw
@@ -17,11 +18,13 @@ from quark_bench.report.figures.axes import (
     colour_of,
     name_of,
     scale,
+    stroke_of,
     thinned,
     title_of,
     titled_legend,
 )
 from quark_bench.report.findings import Findings
+from quark_bench.report.load import loads
 from quark_bench.trials import Trials, block_numbers, numbers
 from quark_bench.units import PER_SECOND, SECONDS
 
@@ -49,6 +52,34 @@ def order_figure(findings: Findings) -> str | None:
         scale(below, "y", rates["per_s"].to_numpy(), PER_SECOND)
         above.set(ylabel="latency")
         below.set(xlabel="trials in the order of their admission", ylabel="throughput", xlim=(-1, trials))
+        titled_legend(above, title)
+
+    return draw(title, 4.6, paint)
+
+
+def load_figure(findings: Findings) -> str | None:
+    """Completions a second and calls under way, each arm over its own time. None without any record."""
+    shown = loads(findings)
+    if not shown:
+        return None
+    title = title_of(findings, "Throughput and calls under way")
+
+    def paint(figure: Figure) -> None:
+        above, below = figure.subplots(2, 1, sharex=True)
+        for load in shown:
+            position = findings.arms.index(load.arm)
+            style: dict[str, Any] = {"color": colour_of(position), "linestyle": stroke_of(position)}
+            label = f"{name_of(load.arm)}, {SECONDS.format(load.took_s)}"
+            above.stairs(load.per_s, np.linspace(0, 1, len(load.per_s) + 1), label=label, linewidth=1.6, **style)
+            below.stairs(load.under_way, np.linspace(0, 1, len(load.under_way) + 1), linewidth=1.3, **style)
+        borders = np.unique(np.concatenate([load.borders for load in shown]).round(2))
+        for axes in (above, below):
+            axes.vlines(borders, 0, 1, transform=axes.get_xaxis_transform(), **FAINT)
+            axes.grid(visible=False, axis="x")
+        scale(above, "y", np.concatenate([load.per_s for load in shown]), PER_SECOND)
+        above.set(ylabel="throughput")
+        below.set(ylabel="calls under way", xlabel="time of the arm, its blocks joined", xlim=(0, 1), ylim=(0, None))
+        below.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
         titled_legend(above, title)
 
     return draw(title, 4.6, paint)
