@@ -27,6 +27,7 @@ LAYOUT = (
     ("metrics", ("planning",)),
     ("self_improvement", ("planning", "reasoning", "retrieval")),
 )
+CATEGORIES = ("fact", "howto", "number")
 MEDIANS_S = (0.020, 0.030, 0.050, 0.120, 0.060, 0.005, 0.010)
 ARMS = (
     Arm("sync", Strategy.SEQUENTIAL, 1),
@@ -84,7 +85,7 @@ def simulated(
             answer = None if failed else f"the answer to {prompt_id}"
             record = {
                 "prompt_id": prompt_id,
-                "category": "fact",
+                "category": CATEGORIES[prompt % len(CATEGORIES)],
                 "status": "failed" if failed else "ok",
                 "answer": answer,
                 "error": error if failed else None,
@@ -138,8 +139,8 @@ def weighed(arms, prompts, repeats, layout, records, spans, took_s):
         slos=check(slos, measures, names[-1]),
         agents={name: agent_table(sums[name], layout) for name in names},
         prompts={
-            prompt_id: Prompt(prompt_id, f"What is number {prompt_id}?", reference=("a reference",))
-            for prompt_id in records["prompt_id"].unique()
+            prompt_id: Prompt(prompt_id, f"What is number {prompt_id}?", category, ("a reference",))
+            for prompt_id, category in records.groupby("prompt_id")["category"].first().items()
         },
     )
 
@@ -208,7 +209,7 @@ def hostile_run(text=MARKUP, layout=HOSTILE_LAYOUT, arms=HOSTILE_ARMS):
     records = records.assign(
         answer=records["answer"].where(records["answer"].isna(), text),
         error_agent=records["error_agent"].where(records["error_agent"].isna(), text),
-        category=text,
+        category=records["category"] + text,
     )
     spans = spans.assign(status=spans["status"].where(spans["agent"] != text, text))
     facts = {**run.manifest, "command": text, "provenance": {text: text}, "run_id": text, "state": text}
@@ -218,9 +219,11 @@ def hostile_run(text=MARKUP, layout=HOSTILE_LAYOUT, arms=HOSTILE_ARMS):
     facts["granularity"] = {"choice": text, "reason": text}
     facts["cache"] = {"file": text, "errors": 1, "last_error": text}
     facts["cluster"] = dict.fromkeys(facts["cluster"], text)
+    facts["gating"] = {"provenance": {text: f"another {text}", "python": text}}
+    facts["arms"] = [arm | {"pipeline_key": text} for arm in facts["arms"]]
     facts["gate"] = gate_results.hostile(text).as_data()
     slos = [replace(result, slo=replace(result.slo, text=text)) for result in run.slos]
     comparisons = [replace(each, answers_differ=(text,), answers_differ_count=1) for each in run.comparisons]
-    prompts = {prompt_id: Prompt(prompt_id, text, reference=(text,)) for prompt_id in run.prompts}
+    prompts = {prompt_id: Prompt(prompt_id, text, text, (text,)) for prompt_id in run.prompts}
     more = {"slos": slos, "comparisons": comparisons, "prompts": prompts}
     return replace(with_tables(run, records, spans), manifest=facts, **more)

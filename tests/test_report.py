@@ -165,7 +165,7 @@ def test_every_table_and_figure_of_a_simulated_run_says_so(findings):
     page = render(findings)
     titles = re.findall(r"<caption>(.*?)</caption>", page, re.DOTALL)
     titles += re.findall(r'<svg class="figure" role="img" aria-label="(.*?)"', page)
-    assert len(titles) == 11 + 7
+    assert len(titles) == 16 + 8
     assert [title for title in titles if "simulated latency (demo)" not in title] == []
     for figure in (attribution_figure, latency_figure, order_figure, waterfall_figure):
         assert "simulated latency (demo)</text>" in figure(findings)
@@ -537,7 +537,7 @@ def test_a_gate_that_cannot_be_read_is_named(findings):
 
 def test_the_page_opens_offline_in_a_browser_at_any_width(findings, hostile, tmp_path):
     with browser() as opened:
-        for name, run, figures in (("plain", findings, 8), ("hostile", hostile, 7)):
+        for name, run, figures in (("plain", findings, 9), ("hostile", hostile, 8)):
             path = tmp_path / f"{name}.html"
             path.write_text(render(run), "utf-8")
             for width in (1200, 390):

@@ -6,6 +6,7 @@ dark pages alike.
 
 from quark_bench.report.figures.axes import COLOURS, LONGEST_TITLE
 from quark_bench.report.figures.calls import waterfall_figure
+from quark_bench.report.figures.categories import categories_figure
 from quark_bench.report.figures.gains import attribution_figure, forest_figure
 from quark_bench.report.figures.latency import latency_figure
 from quark_bench.report.figures.order import load_figure, order_figure
@@ -15,6 +16,7 @@ __all__ = [
     "COLOURS",
     "LONGEST_TITLE",
     "attribution_figure",
+    "categories_figure",
     "forest_figure",
     "latency_figure",
     "load_figure",
