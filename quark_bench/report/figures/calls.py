@@ -44,7 +44,7 @@ def _paint_lane(axes: Axes, lane: Lane, position: int, top: float, longest_s: fl
     """One arm's bars from `top` downwards, named beside them where there is room; returns where the next begins."""
     colour = colour_of(position)
     label = f"{name_of(lane.arm)}  {SECONDS.format(lane.latency_s)}" + ("  failed" if lane.status == "failed" else "")
-    axes.text(0, top + 0.25, label, color=colour, fontweight="bold", va="center")
+    axes.text(0, top + 0.25, label, fontweight="bold", va="center")
     rows = [top + 1.2 + row for row in range(len(lane.bars))]
     for row, bar in zip(rows, lane.bars, strict=True):
         axes.hlines(row, bar.ready_s, bar.start_s, colors=INK, alpha=0.35, linewidth=1)
