@@ -21,6 +21,7 @@ from quark_bench.record import REFUSAL
 from quark_bench.report import sentences
 from quark_bench.report.cells import SPEED, grid, interval, speed_rows
 from quark_bench.report.dag import dag_svg, dag_text
+from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.figures import attribution_figure, latency_figure, order_figure, waterfall_figure
 from quark_bench.report.html import render
 from quark_bench.report.tables import ls_table, record_view, run_summary, run_table
@@ -271,9 +272,22 @@ NOTHING = {"planned": 0, "ok": 0, "degraded": 0, "failed": 0, "not_run": 0}
 
 def test_failures_are_grouped_with_up_to_three_prompts(findings):
     page = render(made(failing=(1, 2, 3, 4)))
-    failures = page[page.index('id="failures"') : page.index('id="environment"')]
+    failures = page[page.index('id="failures"') :].partition("</section>")[0]
     assert re.findall(r"<code title=[^>]*>([^<]+)<", failures) == ["q-002", "q-003", "q-004"]
     assert "<td>12</td>" in failures
+
+
+def test_errors_of_one_class_are_one_kind_whatever_their_messages():
+    run = made(failing=(1, 2, 3, 4))
+    records = run.trials.all_records.copy()
+    struck = (records["status"] == "failed") & (records["arm"] == "async")
+    records.loc[struck, "error"] = [f"ValueError: no {prompt}" for prompt in records.loc[struck, "prompt_id"]]
+    kinds = kinds_of_failure(with_tables(run, records=records), 20).listed
+    assert [(kind.error, kind.trials, kind.others) for kind in kinds] == [
+        ("TimeoutError: after 60 s", 8, 0),
+        ("ValueError: no q-002", 4, 3),
+    ]
+    assert "and 3 other messages of this class" in render(with_tables(run, records=records))
 
 
 BREAKERS = [
@@ -313,7 +327,7 @@ def test_what_was_predicted_is_told_beside_what_it_took_for_arms_that_had_a_choi
 def test_breakers_are_told_on_the_page_and_those_that_opened_in_the_terminal(findings):
     run = replace(findings, manifest={**findings.manifest, "breakers": BREAKERS})
     page, text = render(run), " ".join(shown(run_table(run)).split())
-    section = page[page.index('id="breakers"') : page.index('id="environment"')]
+    section = page[page.index('id="breakers"') :].partition("</section>")[0]
     assert "<script" not in section
     assert "open at 1.25 s, half-open at 31.2 s, open at 31.5 s" in section
     assert "and 11 more" in section

@@ -21,22 +21,8 @@ from .browsers import browser, page_of
 from .simulated_runs import ARMS, LAYOUT, made, with_tables
 
 SECTIONS = [
-    "comparison",
-    "forest",
-    "attribution",
-    "objectives",
-    "pairs",
-    "latency",
-    "order",
-    "load",
-    "waterfall",
-    "prompts",
-    "agents",
-    "scores",
-    "categories",
-    "failures",
-    "environment",
-    "reproduce",
+    *("comparison", "forest", "attribution", "pairs", "latency", "order", "load", "scores", "agents", "failures"),
+    *("categories", "waterfall", "prompts", "objectives", "environment", "reproduce"),
 ]
 CONTRAST = """() => {
   const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
