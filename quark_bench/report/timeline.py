@@ -49,8 +49,6 @@ class TimelineRow:
 
     prompt_id: str
     text: str
-    why: str
-    status: str
     cells: tuple[TimelineCell, ...]
     waterfall: int | None
 
@@ -81,7 +79,7 @@ def timeline(findings: Findings) -> Timeline | None:
         rows.append(_row(findings, each, lanes, len(waterfalls) if room >= 0 else None))
         if room >= 0:
             waterfalls.append(written)
-    headers = ("category", *(_name(arm) for arm in findings.arms), *_ratio_header(findings))
+    headers = (*(_name(arm) for arm in findings.arms), *_ratio_header(findings), "status", "picked", "category")
     names = _json(
         {"arms": [_name(arm) for arm in findings.arms], "agents": [_name(name) for name, _ in findings.layout]}
     )
@@ -127,22 +125,15 @@ def _of_trial(lanes: Sequence[Lane], repeat: int) -> list[Lane]:
 
 def _row(findings: Findings, picked: Picked, lanes: Sequence[Lane], waterfall: int | None) -> TimelineRow:
     prompt = findings.prompts.get(picked.prompt_id)
-    category = (prompt.category if prompt else None) or ""
     by_arm = {lane.arm: lane for lane in lanes}
-    cells = [TimelineCell(_name(category))]
-    cells.extend(_latency_cell(by_arm.get(arm)) for arm in findings.arms)
+    cells = [_latency_cell(by_arm.get(arm)) for arm in findings.arms]
     if _ratio_header(findings):
         cells.append(_ratio_cell(by_arm.get(findings.arms[0]), by_arm.get(findings.arms[-1])))
     ended = by_arm.get(findings.arms[-1]) or (lanes[-1] if lanes else None)
+    category = (prompt.category if prompt else None) or ""
+    cells.extend(TimelineCell(_name(text)) for text in (ended.status if ended else "", picked.why, category))
     text = shortened(prompt.text, LONGEST_ID) if prompt else ""
-    return TimelineRow(
-        shortened(picked.prompt_id, LONGEST_ID),
-        text,
-        picked.why,
-        _name(ended.status) if ended else "",
-        tuple(cells),
-        waterfall,
-    )
+    return TimelineRow(shortened(picked.prompt_id, LONGEST_ID), text, tuple(cells), waterfall)
 
 
 def _latency_cell(lane: Lane | None) -> TimelineCell:
