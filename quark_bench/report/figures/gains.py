@@ -24,30 +24,25 @@ LOSS = "#c8442e"
 
 
 def forest_figure(findings: Findings, shown: Sequence[ArmRatios]) -> str | None:
-    """How many times better each arm is, as a whole and agent by agent, with intervals. None with one arm."""
-    rows = [row for each in shown for row in _forest_rows(findings, each)]
-    if not any(row.ratio is not None for row in rows):
+    """How many times better each arm is, as a whole and agent by agent, with intervals. None with one arm.
+
+    Throughput has an axis of its own: it may be tens of times better where latency is not twice.
+    """
+    panels = [(what, rows) for what, rows in _forest_panels(findings, shown) if any(row.ratio for row in rows)]
+    if not panels:
         return None
     title = title_of(findings, f"How many times better than {name_of(shown[0].a)}")
 
     def paint(figure: Figure) -> None:
-        axes = figure.subplots()
-        axes.axvspan(1 / (1 + MARGIN), 1 + MARGIN, color=INK, alpha=0.08, linewidth=0)
-        axes.axvline(1.0, color=INK, linewidth=0.8)
-        for place, row in enumerate(rows):
-            if row.ratio is not None:
-                _paint_ratio(axes, place, row.ratio, row.position, bold=row.whole)
-        axes.set_yticks(range(len(rows)), [row.label for row in rows])
-        for label, row in zip(axes.get_yticklabels(), rows, strict=True):
-            label.set_fontweight("bold" if row.ratio is None else "normal")
-            label.set_fontsize(9)
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.tick_params(axis="y", length=0)
-        axes.grid(visible=False, axis="y")
-        _ratio_axis(axes, [reached for row in rows if row.ratio for reached in _reach(row.ratio)])
-        axes.set(title=title, xlabel=f"times as good as {name_of(shown[0].a)}; right of 1 is better")
+        heights = [len(rows) + 1 for _, rows in panels]
+        drawn = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for axes, (what, rows) in zip(drawn, panels, strict=True):
+            _paint_forest(axes, rows)
+            axes.set_ylabel(what)
+        drawn[0].set_title(title)
+        drawn[-1].set_xlabel(f"times as good as {name_of(shown[0].a)}; right of 1 is better")
 
-    return draw(title, 1.1 + 0.22 * len(rows), paint)
+    return draw(title, 1.3 + 0.22 * sum(len(rows) + 1 for _, rows in panels), paint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +55,38 @@ class _ForestRow:
     whole: bool = False
 
 
-def _forest_rows(findings: Findings, each: ArmRatios) -> list[_ForestRow]:
-    position = findings.arms.index(each.b)
-    rows = [_ForestRow(name_of(each.b), position)]
-    rows += [
-        _ForestRow(label, position, ratio, whole=True)
-        for label, ratio in (("throughput", each.throughput), ("latency", each.latency))
-        if _is_drawable(ratio)
-    ]
-    rows += [_ForestRow(name_of(name), position, ratio) for name, ratio in each.agents.items() if _is_drawable(ratio)]
-    return rows
+def _forest_panels(findings: Findings, shown: Sequence[ArmRatios]) -> list[tuple[str, list[_ForestRow]]]:
+    rates, times = [], []
+    for each in shown:
+        position, name = findings.arms.index(each.b), name_of(each.b)
+        if _is_drawable(each.throughput):
+            rates.append(_ForestRow(name, position, each.throughput, whole=True))
+        ratios = [
+            (f"{name}, whole prompt", each.latency),
+            *((name_of(agent), one) for agent, one in each.agents.items()),
+        ]
+        rows = [
+            _ForestRow(label, position, ratio, ratio is each.latency) for label, ratio in ratios if _is_drawable(ratio)
+        ]
+        if rows and not rows[0].whole:
+            rows.insert(0, _ForestRow(name, position))
+        times += rows
+    return [("throughput", rates), ("latency", times)]
+
+
+def _paint_forest(axes: Axes, rows: Sequence[_ForestRow]) -> None:
+    axes.axvspan(1 / (1 + MARGIN), 1 + MARGIN, color=INK, alpha=0.08, linewidth=0)
+    axes.axvline(1.0, color=INK, linewidth=0.8)
+    for place, row in enumerate(rows):
+        if row.ratio is not None:
+            _paint_ratio(axes, place, row.ratio, row.position, bold=row.whole)
+    axes.set_yticks(range(len(rows)), [row.label for row in rows], fontsize=9)
+    for label, row in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set_fontweight("bold" if row.whole or row.ratio is None else "normal")
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    _ratio_axis(axes, [reached for row in rows if row.ratio for reached in _reach(row.ratio)])
 
 
 def _is_drawable(ratio: Ratio) -> bool:
