@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from quark_bench import store
+from quark_bench.arm_run import arm_run, factors_of
 from quark_bench.compare import Attribution, Comparison, attribute, compare_arms
 from quark_bench.critical_path import Layout
 from quark_bench.dataset import Dataset, Prompt, PromptsById
@@ -25,6 +26,7 @@ from quark_bench.sources import read_bounded
 from quark_bench.span_sums import SpanSums, sum_spans
 from quark_bench.stored_trials import StoredTrials
 from quark_bench.trials import SCORE_PREFIX
+from quark_bench.what_if import WhatIf, what_if
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -107,6 +109,19 @@ class Run:
                 raise UsageError(f"run {self.path.name} has no arm {arm!r}; its arms: {', '.join(self.arms)}")
         return shown(compare_arms(self._paired_columns, a, b, self.measures[a], self.measures[b]))
 
+    def what_if(
+        self, agents: Mapping[str, float] | None = None, drop: Collection[str] = (), *, arm: str | None = None
+    ) -> WhatIf:
+        """What an arm, the last unless named, would do with the durations of `agents` multiplied, and without `drop`.
+
+        Without either, only what making each agent faster gives. Names compare without case and underscores. Raises
+        UsageError for an unknown arm or agent, with the nearest, and for an arm without records.
+        """
+        chosen = arm_run(self.manifest, self.measures, arm or self.arms[-1])
+        answer = self.manifest["pipeline"]["answer"]
+        found = what_if(self.trials, chosen, self.layout, answer, factors_of(self.layout, answer, agents or {}, drop))
+        return shown_what_if(found)
+
     @cached_property
     def _paired_columns(self) -> pd.DataFrame:
         """What comparing needs of the records of all arms."""
@@ -180,6 +195,13 @@ def shown(comparison: Comparison) -> Comparison:
     from quark_bench.notebook import ShownComparison
 
     return ShownComparison.of(comparison)
+
+
+def shown_what_if(found: WhatIf) -> WhatIf:
+    """The prediction with a face: sentences in a terminal, tables in a notebook."""
+    from quark_bench.notebook import ShownWhatIf
+
+    return ShownWhatIf.of(found)
 
 
 def summary(run: Run) -> dict[str, Any]:
