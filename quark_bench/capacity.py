@@ -27,7 +27,8 @@ class Demand:
     """What prompts ask for, one row each, in the order in which they come.
 
     `durations_s` by agent, 0 where it is not called; `overhead_s` is what the prompt takes beyond its agents.
-    `cpu_share` is the share of an agent's time that a core is busy with it; `cost_usd` that of a prompt. `needs` holds, for each agent, the positions of those it needs, all before it.
+    `cpu_share` is the share of an agent's time that a core is busy with it; `cost_usd` that of a prompt. `needs`
+    holds, for each agent, the positions of those it needs, all before it.
     """
 
     durations_s: Floats
