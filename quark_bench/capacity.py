@@ -14,15 +14,22 @@ from itertools import groupby
 
 import numpy as np
 
-from quark_bench.arm_run import Overheads
-from quark_bench.demand import Demand
-from quark_bench.simulation import Place, simulate, speed_of
+from quark_bench.arm_run import ArmRun, Overheads, agent_named
+from quark_bench.critical_path import Layout
+from quark_bench.demand import Demand, draw
+from quark_bench.errors import UsageError
+from quark_bench.plan import Granularity
+from quark_bench.simulation import Limit, Place, simulate, speed_of
+from quark_bench.slo import nearest
 from quark_bench.stats import Floats
+from quark_bench.trials import Trials
 
 CHUNK = 2_000
 """Prompts of the largest chunk: so seldom, at best, the scheduler hears of a prompt."""
 MOST_PROMPTS = 20_000
 """Simulated for a point of the table; more would change little."""
+MOST = 100_000
+"""Workers, or prompts in flight, that can be asked for."""
 ROUNDS = 20
 """... and at least so many for each prompt in flight: fill and drain are a small part then."""
 
@@ -31,7 +38,7 @@ class WallName(Enum):
     """What holds throughput back."""
 
     PATH = "critical path"
-    IN_FLIGHT = "in flight"
+    IN_FLIGHT = "prompts in flight"
     WORKERS = "workers"
     SCHEDULER = "scheduler"
     RATE = "rate limit"
@@ -62,18 +69,30 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be simulated: each number of workers with each of prompts in flight, in places like this one, with
+    agents' durations multiplied by `factors`."""
+
+    workers: tuple[int, ...]
+    in_flight: tuple[int, ...]
+    place: Place
+    factors: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Capacity:
     """What comes of every number of workers with every number of prompts in flight, in this order of `points`.
 
     `arm` is the one whose records the prompts were drawn from, `factors` what its agents' durations were multiplied by.
-    `place` is that of the first point: the others differ in their workers. `overheads` are those of the cluster that the
-    run was made on.
+    `place` is that of the first point: the others differ in their workers. `overheads` are those of the run's cluster;
+    `cpu_s` is the CPU time of a prompt, None where it was not measured.
     """
 
     arm: str
     factors: Mapping[str, float]
     place: Place
     overheads: Overheads
+    cpu_s: float | None
     points: tuple[Point, ...]
 
     @property
@@ -93,9 +112,46 @@ def _in_flight_of(point: Point) -> int:
     return point.in_flight
 
 
+def place_of(layout: Layout, granularity: str, cores: float, rates: Mapping[str, float]) -> Place:
+    """One worker of that kind. Raises UsageError for what there is not, with the nearest, and for numbers below 0."""
+    kinds = [each.value for each in Granularity]
+    if granularity not in kinds:
+        raise UsageError(f"granularity {granularity!r}: there is none{nearest(granularity, kinds)}")
+    if not 0 < cores < math.inf:
+        raise UsageError(f"{cores:g} cores a worker; give a number above 0, as 1, or 0.5 where two share one")
+    names = [name for name, _ in layout]
+    limits = []
+    for agents, per_s in rates.items():
+        if not 0 < per_s < math.inf:
+            raise UsageError(f"{agents}={per_s:g}: give calls a second, above 0")
+        limited = (agent_named(agent.strip(), layout) for agent in agents.split(","))
+        limits.append(Limit(frozenset(map(names.index, limited)), per_s))
+    by_agent = granularity == Granularity.AGENT.value
+    return Place(1, cores, by_agent, limits=tuple(limits))
+
+
+def counts(what: str, given: Sequence[int]) -> tuple[int, ...]:
+    """The numbers without repetition, ascending. Raises UsageError for none, and for those out of reach."""
+    found = sorted(set(given))
+    if not found or found[0] < 1 or found[-1] > MOST:
+        raise UsageError(f"{what} {', '.join(map(str, given)) or 'of none'}: give numbers from 1 to {MOST:,}")
+    return tuple(found)
+
+
 def prompts_for(in_flight: int, recorded: int) -> int:
     """How many prompts are simulated: those of the run, but enough to fill the lanes again and again."""
     return max(in_flight, min(MOST_PROMPTS, max(recorded, ROUNDS * in_flight)))
+
+
+def capacity(
+    trials: Trials, arm: ArmRun, layout: Layout, asked: Asked, tasks: Overheads, random: np.random.Generator
+) -> Capacity:
+    """Simulate all that was asked with prompts drawn from the arm's records. Raises UsageError for an arm without."""
+    recorded = trials.records(["prompt_id"], arm.name)["prompt_id"].nunique()
+    demand = draw(trials, arm, layout, asked.factors, prompts_for(max(asked.in_flight), recorded), random)
+    place = replace(asked.place, workers=asked.workers[0], hop_s=tasks.hop_s, task_s=tasks.task_s)
+    found = tuple(points(demand, place, asked.workers, asked.in_flight, recorded))
+    return Capacity(arm.name, dict(asked.factors), place, tasks, arm.cpu_s, found)
 
 
 def points(

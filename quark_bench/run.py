@@ -7,10 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from quark_bench import store
-from quark_bench.arm_run import arm_run, factors_of
+from quark_bench.arm_run import arm_run, factors_of, least_busy, overheads
+from quark_bench.capacity import Asked, Capacity, capacity, counts, place_of
 from quark_bench.compare import Attribution, Comparison, attribute, compare_arms
 from quark_bench.critical_path import Layout
 from quark_bench.dataset import Dataset, Prompt, PromptsById
@@ -122,6 +124,33 @@ class Run:
         found = what_if(self.trials, chosen, self.layout, answer, factors_of(self.layout, answer, agents or {}, drop))
         return shown_what_if(found)
 
+    def capacity(  # noqa: PLR0913 - one parameter per option of `quark-bench whatif --workers`
+        self,
+        workers: Sequence[int],
+        in_flight: Sequence[int] = (8,),
+        *,
+        agents: Mapping[str, float] | None = None,
+        drop: Collection[str] = (),
+        arm: str | None = None,
+        granularity: str | None = None,
+        cores: float = 1.0,
+        rates: Mapping[str, float] | None = None,
+        seed: int = 0,
+    ) -> Capacity:
+        """What the pipeline would do on each number of workers with each number of prompts in flight, simulated.
+
+        Prompts are drawn from the records of an arm, the one with the fewest in flight unless named. `cores` are those
+        of a worker, `rates` calls a second by agent, or by several that share them, as in `{"reasoning,planning": 20}`;
+        `granularity` is chunk or agent, None the run's. Raises UsageError for what the run does not have, with the
+        nearest, and for numbers that are not above 0.
+        """
+        chosen = arm_run(self.manifest, self.measures, arm or least_busy(self.manifest))
+        factors = factors_of(self.layout, self.manifest["pipeline"]["answer"], agents or {}, drop)
+        place = place_of(self.layout, granularity or self.manifest["granularity"]["choice"], cores, rates or {})
+        asked = Asked(counts("workers", workers), counts("in_flight", in_flight), place, factors)
+        found = capacity(self.trials, chosen, self.layout, asked, overheads(self.manifest), np.random.default_rng(seed))
+        return shown_capacity(found)
+
     @cached_property
     def _paired_columns(self) -> pd.DataFrame:
         """What comparing needs of the records of all arms."""
@@ -202,6 +231,13 @@ def shown_what_if(found: WhatIf) -> WhatIf:
     from quark_bench.notebook import ShownWhatIf
 
     return ShownWhatIf.of(found)
+
+
+def shown_capacity(found: Capacity) -> Capacity:
+    """The simulation with a face: sentences in a terminal, a table in a notebook."""
+    from quark_bench.notebook import ShownCapacity
+
+    return ShownCapacity.of(found)
 
 
 def summary(run: Run) -> dict[str, Any]:
