@@ -2,6 +2,7 @@
 
 import json
 import os
+from xml.etree import ElementTree
 
 import pytest
 
@@ -106,6 +107,60 @@ def test_python_gives_the_same_frozen_and_readable(made, told):
     assert "<table" in found._repr_html_() or "<pre" in found._repr_html_()
     with pytest.raises(AttributeError):
         found.arm = "sync"
+
+
+def test_a_simulation_has_a_line_for_every_number_of_workers_and_in_flight(told):
+    out = told("--workers", "1,2", "--in-flight", "1,4").out
+    lines = out.splitlines()
+    assert lines[0] == "Capacity, simulated, echo over few"
+    assert [line.split()[:2] for line in lines[3:8] if line.split()] == [["1", "1"], ["1", "2"], ["4", "1"], ["4", "2"]]
+    assert "1 in flight: the wall is critical path." in out
+    assert "Simulated with prompts drawn from sync" in out
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_simulation_as_json_and_as_a_figure(told, tmp_path):
+    streams = told("--workers", "1,2", "--granularity", "agent", "--rate", "look_up,answer=50", "--json",
+                   "--plot", str(tmp_path / "capacity.svg"), "--agent", "answer=0.5")  # fmt: skip
+    data = json.loads(streams.out)
+    assert [(point["workers"], point["in_flight"]) for point in data["points"]] == [(1, 8), (2, 8)]
+    assert data["points"][0]["throughput_per_s"] <= 25.0 * 1.1
+    assert data["points"][0]["wall"] == "rate limit"
+    assert data["walls"] == {"8": [{"wall": "rate limit", "from_workers": 1}]}
+    assert data["overheads"]["measured"] is False
+    assert "so assumed" in " ".join(streams.err.split())
+    assert ElementTree.parse(tmp_path / "capacity.svg").getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--workers", "one"], "write --workers 1,10,100"),
+        (["--workers", "0"], "give numbers from 1"),
+        (["--workers", "1", "--plot", "capacity.pdf"], "ends in .svg or .png"),
+        (["--workers", "1", "--rate", "look_up"], "is not NAME=NUMBER"),
+        (["--workers", "1", "--granularity", "auto"], "did you mean"),
+        (["--plot", "capacity.svg"], "--plot belongs to a simulation: say of what, as in --workers 1,10,100"),
+        (["--cores", "2"], "--cores belongs to a simulation"),
+    ],
+)
+def test_what_cannot_be_simulated_is_refused_with_what_to_write(made, arguments, says):
+    with pytest.raises(UsageError, match=says):
+        call(["whatif", str(made.path), *arguments])
+
+
+def test_options_of_runs_in_a_pyproject_do_not_ask_for_a_simulation(made, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text("[tool.quark-bench]\nworkers = 2\nin-flight = 4\ngranularity = 'chunk'\n")
+    assert call(["whatif", str(made.path)]) == 0
+    assert capsys.readouterr().out.startswith("What if, echo over few\n")
+
+
+def test_python_simulates_the_same(made, told):
+    found = Run(made.path).capacity([1, 2], [4])
+    data = json.loads(told("--workers", "1,2", "--in-flight", "4", "--json").out)
+    assert [point.throughput_per_s for point in found.points] == [each["throughput_per_s"] for each in data["points"]]
+    assert repr(found).startswith("4 in flight: the wall is ")
 
 
 def test_it_measures_nothing_and_writes_nothing(made, told):
