@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from quark_bench.agent import canonical
+from quark_bench.cpu import cpu_of_prompt
 from quark_bench.critical_path import Layout
 from quark_bench.errors import UsageError
 from quark_bench.measures import Measure
 from quark_bench.plan import Granularity, Strategy
 from quark_bench.slo import nearest
 from quark_bench.stats import Interval
+from quark_bench.trials import Trials
 
 Measures = Mapping[str, Mapping[str, Measure]]
 """By arm and name."""
@@ -52,18 +54,16 @@ class Overheads:
     measured: bool
 
 
-def arm_run(manifest: Mapping[str, Any], measures: Measures, name: str) -> ArmRun:
-    """An arm by its name. CPU time is that of the same pipeline in the arm where a prompt needed least.
+def arm_run(manifest: Mapping[str, Any], measures: Measures, trials: Trials, name: str) -> ArmRun:
+    """An arm by its name. CPU time is that of the same pipeline in all arms.
 
-    With few prompts in flight, what processes do all the time weighs on each. Raises UsageError, naming the nearest,
-    for an arm that the run does not have.
+    Raises UsageError, naming the nearest, for an arm that the run does not have.
     """
     arms = {arm["name"]: arm for arm in manifest["arms"]}
     if name not in arms:
         raise UsageError(f"run {manifest['run_id']} has no arm {name!r}{nearest(name, arms)}")
     arm, throughput = arms[name], measures[name]["throughput_per_s"]
-    alike = [each for each in arms.values() if each["pipeline_key"] == arm["pipeline_key"]]
-    cpu_s = [measures[each["name"]]["cpu_s_per_prompt"].value for each in alike]
+    alike = [each["name"] for each in arms.values() if each["pipeline_key"] == arm["pipeline_key"]]
     one_by_one = arm["strategy"] == Strategy.SEQUENTIAL.value
     return ArmRun(
         name=name,
@@ -71,7 +71,7 @@ def arm_run(manifest: Mapping[str, Any], measures: Measures, name: str) -> ArmRu
         by_agent=not one_by_one and manifest["granularity"]["choice"] == Granularity.AGENT.value,
         in_flight=arm["in_flight"],
         throughput_per_s=Interval(throughput.value, throughput.low, throughput.high, 0, throughput.note),
-        cpu_s=min((each for each in cpu_s if each is not None), default=None),
+        cpu_s=cpu_of_prompt(trials, alike, manifest["usage"]),
         cores=_cores(manifest),
     )
 
@@ -90,6 +90,14 @@ def overheads(manifest: Mapping[str, Any]) -> Overheads:
     if isinstance(hop_s, float) and isinstance(task_s, float) and task_s > 0:
         return Overheads(hop_s, task_s, measured=True)
     return Overheads(HOP_S, TASK_S, measured=False)
+
+
+def threads(manifest: Mapping[str, Any]) -> int | None:
+    """Of a worker, which are tasks under way at once; None where there are no tasks."""
+    workers, all_threads = (manifest["cluster"].get(name) for name in ("workers", "threads"))
+    if isinstance(workers, int) and isinstance(all_threads, int) and 0 < workers <= all_threads:
+        return all_threads // workers
+    return None
 
 
 def least_busy(manifest: Mapping[str, Any]) -> str:

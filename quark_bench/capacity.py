@@ -127,7 +127,7 @@ def place_of(layout: Layout, granularity: str, cores: float, rates: Mapping[str,
         limited = (agent_named(agent.strip(), layout) for agent in agents.split(","))
         limits.append(Limit(frozenset(map(names.index, limited)), per_s))
     by_agent = granularity == Granularity.AGENT.value
-    return Place(1, cores, by_agent, limits=tuple(limits))
+    return Place(1, cores, by_agent=by_agent, limits=tuple(limits))
 
 
 def counts(what: str, given: Sequence[int]) -> tuple[int, ...]:
@@ -199,16 +199,18 @@ def alone_s(demand: Demand, place: Place) -> Floats:
 def bounds(demand: Demand, place: Place, in_flight: int) -> dict[WallName, float]:
     """The most completions a second that each wall allows by itself.
 
-    In flight / latency alone (Little's law); cores / CPU time; tasks a second of the scheduler; calls a second of each
-    limit; and prompts / the longest one: the last to end keeps all others waiting.
+    In flight / latency alone (Little's law); cores / CPU time, and threads / work; tasks a second of the scheduler;
+    calls a second of each limit; and prompts / the longest one: the last to end keeps all others waiting.
     """
     alone = alone_s(demand, place)
+    work_s = float(demand.durations_s.sum(axis=1).mean())
+    slots = place.workers * place.threads if place.by_agent and place.threads else math.inf
     busy = place.workers if place.by_agent else min(place.workers, in_flight)
     called = (demand.durations_s > 0).mean(axis=0)
     tasks = np.count_nonzero(called) if place.by_agent else 1 / CHUNK
     found = {
         WallName.PATH if in_flight == 1 else WallName.IN_FLIGHT: _over(in_flight, float(alone.mean())),
-        WallName.WORKERS: _over(busy * place.cores, demand.cpu_s),
+        WallName.WORKERS: min(_over(busy * place.cores, demand.cpu_s), _over(slots, work_s)),
         WallName.SCHEDULER: _over(1, tasks * place.task_s),
         WallName.RATE: min(
             (_over(limit.per_s, float(called[list(limit.agents)].sum())) for limit in place.limits), default=math.inf
@@ -220,4 +222,4 @@ def bounds(demand: Demand, place: Place, in_flight: int) -> dict[WallName, float
 
 
 def _over(above: float, below: float) -> float:
-    return above / below if below > 0 else math.inf
+    return float(above) / float(below) if below > 0 else math.inf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from quark_bench import store
-from quark_bench.arm_run import arm_run, factors_of, least_busy, overheads
+from quark_bench.arm_run import arm_run, factors_of, least_busy, overheads, threads
 from quark_bench.capacity import Asked, Capacity, capacity, counts, place_of
 from quark_bench.compare import Attribution, Comparison, attribute, compare_arms
 from quark_bench.critical_path import Layout
@@ -119,7 +120,7 @@ class Run:
         Without either, only what making each agent faster gives. Names compare without case and underscores. Raises
         UsageError for an unknown arm or agent, with the nearest, and for an arm without records.
         """
-        chosen = arm_run(self.manifest, self.measures, arm or self.arms[-1])
+        chosen = arm_run(self.manifest, self.measures, self.trials, arm or self.arms[-1])
         answer = self.manifest["pipeline"]["answer"]
         found = what_if(self.trials, chosen, self.layout, answer, factors_of(self.layout, answer, agents or {}, drop))
         return shown_what_if(found)
@@ -144,9 +145,10 @@ class Run:
         `granularity` is chunk or agent, None the run's. Raises UsageError for what the run does not have, with the
         nearest, and for numbers that are not above 0.
         """
-        chosen = arm_run(self.manifest, self.measures, arm or least_busy(self.manifest))
+        chosen = arm_run(self.manifest, self.measures, self.trials, arm or least_busy(self.manifest))
         factors = factors_of(self.layout, self.manifest["pipeline"]["answer"], agents or {}, drop)
         place = place_of(self.layout, granularity or self.manifest["granularity"]["choice"], cores, rates or {})
+        place = replace(place, threads=threads(self.manifest))
         asked = Asked(counts("workers", workers), counts("in_flight", in_flight), place, factors)
         found = capacity(self.trials, chosen, self.layout, asked, overheads(self.manifest), np.random.default_rng(seed))
         return shown_capacity(found)

@@ -28,11 +28,13 @@ class Place:
     """Where prompts are carried out.
 
     `cores` are those of one worker; two that share one have 0.5 each. With `by_agent`, each call is a task: it waits
-    `hop_s` and takes `task_s` of the one scheduler; otherwise a chunk of prompts is one task.
+    `hop_s`, takes `task_s` of the one scheduler, and holds one of the worker's `threads` (None: there are enough);
+    otherwise a chunk of prompts is one task.
     """
 
     workers: int
     cores: float = 1.0
+    threads: int | None = None
     by_agent: bool = False
     hop_s: float = 0.0
     task_s: float = 0.0
@@ -99,6 +101,8 @@ class _Simulation:
         at_once, self.speed = speed_of(place)
         self.cores = [[0.0] * at_once for _ in range(1 if place.by_agent else min(in_flight, place.workers))]
         self.scheduler_s = 0.0
+        slots = place.threads * place.workers if place.threads and place.by_agent else 0
+        self.threads_s = [0.0] * min(slots, max(1, lanes * len(agents)))
         self.limits_s = [0.0] * len(place.limits)
         self.admitted = 0
         self.numbered = 0
@@ -153,15 +157,19 @@ class _Simulation:
     def _core(self, event: _Event) -> None:
         duration_s = self.durations_s[event.prompt][event.agent]
         cpu_s = duration_s * self.demand.cpu_share
-        computed_s = self._compute(event, cpu_s)
-        self._push(computed_s + duration_s - cpu_s, _Stage.END, event.prompt, event.agent)
+        takes_thread = bool(self.threads_s) and self.tasks[event.agent]
+        begun_s = max(event.at_s, self.threads_s[0]) if takes_thread else event.at_s
+        end_s = self._compute(event.prompt, begun_s, cpu_s) + duration_s - cpu_s
+        if takes_thread:
+            heapreplace(self.threads_s, end_s)
+        self._push(end_s, _Stage.END, event.prompt, event.agent)
 
-    def _compute(self, event: _Event, cpu_s: float) -> float:
+    def _compute(self, prompt: int, at_s: float, cpu_s: float) -> float:
         """When this has been computed."""
         if cpu_s <= 0:
-            return event.at_s
-        cores = self.cores[self.lane_of[event.prompt] % len(self.cores)]
-        end_s = max(event.at_s, cores[0]) + cpu_s / self.speed
+            return at_s
+        cores = self.cores[self.lane_of[prompt] % len(self.cores)]
+        end_s = max(at_s, cores[0]) + cpu_s / self.speed
         heapreplace(cores, end_s)
         return end_s
 
@@ -178,7 +186,9 @@ class _Simulation:
 
     def _leave(self, event: _Event) -> None:
         cpu_s = self.demand.overhead_cpu_s
-        end_s = self._compute(event, cpu_s) + max(0.0, float(self.demand.overhead_s[event.prompt]) - cpu_s)
+        end_s = self._compute(event.prompt, event.at_s, cpu_s) + max(
+            0.0, float(self.demand.overhead_s[event.prompt]) - cpu_s
+        )
         self.latencies_s[event.prompt] = end_s - self.admitted_s[event.prompt]
         self._push(end_s, _Stage.ADMIT, event.prompt, event.agent)
 

@@ -25,6 +25,7 @@ places = st.builds(
     workers=st.integers(1, 6),
     cores=st.sampled_from([0.5, 1.0, 2.0]),
     by_agent=st.booleans(),
+    threads=st.sampled_from([None, 3]),
     hop_s=st.floats(0, 0.05),
     task_s=st.floats(0, 0.02),
     limits=st.sampled_from([(), (Limit(frozenset({0, 2}), 20.0),)]),
@@ -72,6 +73,12 @@ def test_a_shared_core_computes_at_half_its_speed() -> None:
 def test_what_a_prompt_computes_beside_its_agents_takes_a_core_too() -> None:
     busy = demand([[0.0, 0.0, 0.0, 0.0]] * 10, 0.1, overhead_cpu_s=0.1)
     assert simulate(busy, Place(1), 10)[1] == pytest.approx(1.0)
+
+
+def test_tasks_wait_for_a_thread() -> None:
+    waiting, tasks = demand([[0.1, 0.0, 0.0, 0.0]] * 8), Place(2, threads=2, by_agent=True)
+    assert simulate(waiting, tasks, 8)[1] == pytest.approx(0.2)
+    assert simulate(waiting, replace(tasks, by_agent=False), 8)[1] == pytest.approx(0.1)
 
 
 def test_calls_wait_for_their_rate_limit() -> None:

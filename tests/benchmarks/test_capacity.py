@@ -1,68 +1,77 @@
 """Capacity, simulated from a small run, beside what more workers and prompts in flight really gave."""
 
-import os
+import subprocess
+import sys
+from typing import NamedTuple
 
 import pytest
 from bars import Bar, Row
 from work import rate, texts
 
-from quark_bench.arm_run import arm_run
-from quark_bench.capacity import point
-from quark_bench.demand import draw
-from quark_bench.simulation import Place
-
-np = pytest.importorskip("numpy")
+from ..clusters import dask_processes
 
 pytestmark = pytest.mark.scale
 
 WORKERS = (1, 2, 4)
 WITHIN = 0.15
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+BURN = "import time; end = time.time() + 1\nwhile time.time() < end: pass\nprint(time.process_time())"
+"""A second of computing; prints the CPU time that was to be had for it."""
 
 
-def cores_each(workers):
-    """A worker computes on one core, or on its share of those there are."""
-    return min(1.0, CORES / workers)
+class Case(NamedTuple):
+    """What is run on every number of workers; a pipeline of pipelines.py."""
+
+    pipeline: str
+    prompts: int
+    in_flight: int
+    granularity: str
+
+    def __str__(self):
+        return f"{self.pipeline}, {self.in_flight} in flight, {self.granularity} granularity: simulated"
 
 
-def simulated(run, prompts, workers, in_flight, granularity):
-    """Prompts a second by the records of the run's first arm."""
-    arm = arm_run(run.manifest, run.measures, run.arms[0])
-    demand = draw(run.trials, arm, run.layout, {}, prompts, np.random.default_rng(0))
-    tasks = {name: run.manifest["cluster"][name] for name in ("hop_s", "task_s")}
-    place = Place(workers, cores_each(workers), granularity == "agent", **tasks)
-    return point(demand, place, in_flight).throughput_per_s
-
-
-@pytest.mark.parametrize(
-    ("pipeline", "arm", "prompts", "in_flight", "granularity"),
-    [
-        pytest.param("waits", "parallel", 640, 64, "chunk", id="waiting, chunks"),
-        pytest.param("waits", "parallel", 160, 8, "agent", id="waiting, tasks"),
-        pytest.param("burns", "sync", 80, 8, "chunk", id="computing, chunks"),
-    ],
+CASES = (
+    Case("waits", 1_280, 64, "chunk"),
+    Case("waits", 160, 8, "agent"),
+    Case("burns", 80, 8, "chunk"),
 )
-def test_simulated_is_what_one_two_and_four_workers_measure(
-    run_on, tell, benchmark, pipeline, arm, prompts, in_flight, granularity
-):
-    found = {}
 
-    def measure():
-        small = run_on("local", texts(24), pipeline, arm=arm, workers=1)
-        for workers in WORKERS:
-            run = run_on(
-                "local", texts(prompts), pipeline, workers=workers, in_flight=in_flight, granularity=granularity
-            )
-            expected = simulated(small, prompts, workers, in_flight, granularity)
-            found[workers] = (expected, rate(run))
 
-    benchmark.pedantic(measure, rounds=1)
+def cores_to_be_had(count):
+    """Of a machine that may have other work: what so many processes get together, each at most one."""
+    burning = [subprocess.Popen([sys.executable, "-c", BURN], stdout=subprocess.PIPE) for _ in range(count)]
+    return sum(min(1.0, float(each.communicate()[0])) for each in burning)
+
+
+def test_simulated_is_what_one_two_and_four_workers_measure(run_on, tell, benchmark, tmp_path):
+    measured, cores, small = {}, {}, {}
+
+    def on_ever_more_workers():
+        with dask_processes(tmp_path / "cluster") as cluster, cluster.client() as client:
+            for count in WORKERS:
+                for _ in range(count - len(cluster.workers)):
+                    cluster.worker("--no-nanny")
+                client.wait_for_workers(count)
+                for case in CASES:
+                    if count == 1 and case.pipeline not in small:
+                        small[case.pipeline] = run_on(
+                            cluster.address, texts(24), case.pipeline, arms=["sync", "async"], granularity="chunk"
+                        )
+                    options = {"in_flight": case.in_flight, "granularity": case.granularity}
+                    before = cores_to_be_had(count)
+                    run = run_on(cluster.address, texts(case.prompts), case.pipeline, **options)
+                    measured[case, count] = rate(run)
+                    cores[case, count] = (before + cores_to_be_had(count)) / 2
+
+    benchmark.pedantic(on_ever_more_workers, rounds=1)
     missed = []
-    for workers, (expected, measured) in found.items():
-        case = f"{pipeline}, {in_flight} in flight, {granularity} granularity, simulated"
-        row = Row.of_pairs(
-            case, "prompts/s", [expected], f"measured on {workers}", [measured], Bar(1 + WITHIN, at_least=False)
+    for (case, count), ours in measured.items():
+        found = small[case.pipeline].capacity(
+            [count], [case.in_flight], granularity=case.granularity, cores=cores[case, count] / count
         )
+        expected = found.points[0].throughput_per_s
+        bar = Bar(1 + WITHIN, at_least=False)
+        row = Row.of_pairs(str(case), "prompts/s", [expected], f"measured on {count}", [ours], bar)
         tell(row)
         if abs(row.ratio - 1) > WITHIN:
             missed.append(f"{row.case}, {row.beside}: {row.ratio:.3f}")
