@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,26 +79,30 @@ def arm_run(manifest: Mapping[str, Any], measures: Measures, trials: Trials, nam
 
 def _cores(manifest: Mapping[str, Any]) -> int:
     """A process computes on one core at a time, as Python does; workers of this machine share its cores."""
-    cluster = manifest["cluster"]
-    workers, cores = cluster.get("workers"), cluster.get("cores") or manifest["provenance"].get("cores")
-    known = [int(each) for each in (workers, cores) if isinstance(each, int) or str(each).isdigit()]
-    return max(1, min(known, default=1))
+    told = manifest["cluster"].get("cores") or manifest["provenance"].get("cores")
+    text = str(told)
+    return max(1, min(workers_of(manifest), int(text) if text.isdecimal() and len(text) < 10 else 1))
+
+
+def workers_of(manifest: Mapping[str, Any]) -> int:
+    """How many carried out the run; 1 where that is not known."""
+    workers = manifest["cluster"].get("workers")
+    return workers if type(workers) is int and workers > 0 else 1
 
 
 def overheads(manifest: Mapping[str, Any]) -> Overheads:
     """Of the cluster that the run was made on."""
     hop_s, task_s = (manifest["cluster"].get(name) for name in ("hop_s", "task_s"))
-    if isinstance(hop_s, float) and isinstance(task_s, float) and task_s > 0:
+    if isinstance(hop_s, float) and isinstance(task_s, float) and 0 < hop_s < math.inf and 0 < task_s < math.inf:
         return Overheads(hop_s, task_s, measured=True)
     return Overheads(HOP_S, TASK_S, measured=False)
 
 
 def threads(manifest: Mapping[str, Any]) -> int | None:
     """Of a worker, which are tasks under way at once; None where there are no tasks."""
-    workers, all_threads = (manifest["cluster"].get(name) for name in ("workers", "threads"))
-    if isinstance(workers, int) and isinstance(all_threads, int) and 0 < workers <= all_threads:
-        return all_threads // workers
-    return None
+    all_threads = manifest["cluster"].get("threads")
+    known = type(all_threads) is int and all_threads >= workers_of(manifest)
+    return all_threads // workers_of(manifest) if known else None
 
 
 def least_busy(manifest: Mapping[str, Any]) -> str:

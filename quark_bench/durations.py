@@ -47,9 +47,9 @@ def durations(trials: Trials, arm: str, layout: Layout) -> Iterator[Durations]:
 
 def _keys(records: pd.DataFrame) -> NDArray[np.uint64]:
     """64-bit hashes: of a million records, two share one with a probability of 3e-8."""
-    return np.asarray(pd.util.hash_pandas_object(records, index=False), np.uint64)
+    return np.asarray(pd.util.hash_pandas_object(records, index=False, categorize=False), np.uint64)
 
 
 def prompt_numbers(trials: Trials, arm: str) -> Groups:
     """For each record of the arm a number that it shares with those of its prompt, 0 and up without gaps."""
-    return pd.factorize(trials.records(["prompt_id"], arm)["prompt_id"])[0].astype(np.int64)
+    return pd.factorize(_keys(trials.records(["prompt_id"], arm)))[0].astype(np.int64)

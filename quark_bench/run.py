@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from quark_bench import store
-from quark_bench.arm_run import arm_run, factors_of, least_busy, overheads, threads
+from quark_bench.arm_run import agent_named, arm_run, factors_of, least_busy, overheads, threads
 from quark_bench.capacity import Asked, Capacity, capacity, counts, place_of
 from quark_bench.compare import Attribution, Comparison, attribute, compare_arms
 from quark_bench.critical_path import Layout
@@ -121,9 +121,8 @@ class Run:
         UsageError for an unknown arm or agent, with the nearest, and for an arm without records.
         """
         chosen = arm_run(self.manifest, self.measures, self.trials, arm or self.arms[-1])
-        answer = self.manifest["pipeline"]["answer"]
-        found = what_if(self.trials, chosen, self.layout, answer, factors_of(self.layout, answer, agents or {}, drop))
-        return shown_what_if(found)
+        factors = factors_of(self.layout, self._answer, agents or {}, drop)
+        return shown_what_if(what_if(self.trials, chosen, self.layout, self._answer, factors))
 
     def capacity(  # noqa: PLR0913 - one parameter per option of `quark-bench whatif --workers`
         self,
@@ -146,12 +145,16 @@ class Run:
         nearest, and for numbers that are not above 0.
         """
         chosen = arm_run(self.manifest, self.measures, self.trials, arm or least_busy(self.manifest))
-        factors = factors_of(self.layout, self.manifest["pipeline"]["answer"], agents or {}, drop)
+        factors = factors_of(self.layout, self._answer, agents or {}, drop)
         place = place_of(self.layout, granularity or self.manifest["granularity"]["choice"], cores, rates or {})
         place = replace(place, threads=threads(self.manifest))
         asked = Asked(counts("workers", workers), counts("in_flight", in_flight), place, factors)
         found = capacity(self.trials, chosen, self.layout, asked, overheads(self.manifest), np.random.default_rng(seed))
         return shown_capacity(found)
+
+    @property
+    def _answer(self) -> str:
+        return agent_named(self.manifest["pipeline"]["answer"], self.layout)
 
     @cached_property
     def _paired_columns(self) -> pd.DataFrame:

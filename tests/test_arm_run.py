@@ -53,6 +53,14 @@ def test_a_process_computes_on_one_core() -> None:
     assert of("async", manifest(workers=64, cores=32)).cores == 32
 
 
+@pytest.mark.parametrize("told", [-3, True, "²", "9" * 5_000, None, [1], -0.5])
+def test_a_manifest_that_tells_nonsense_is_one_process_on_one_core(told: Any) -> None:
+    nonsense = manifest(workers=told, threads=told, hop_s=told, task_s=told) | {"provenance": {"cores": told}}
+    assert of("async", nonsense).cores == 1
+    assert threads(nonsense) is None
+    assert not overheads(nonsense).measured
+
+
 def test_an_unknown_arm_is_told_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="no arm 'asink'; did you mean 'async'"):
         of("asink", manifest())

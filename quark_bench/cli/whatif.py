@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from quark_bench.arm_run import workers_of
 from quark_bench.capacity import Capacity
 from quark_bench.cli.history import write_file
 from quark_bench.cli.run import WIDTH, as_text
@@ -79,9 +80,8 @@ def whatif(named: str, out: Path, change: Change, scale: Scale, *, as_json: bool
 def _simulate(run: Run, change: Change, scale: Scale, people: Console) -> dict[str, Any]:
     if scale.plot is not None and scale.plot.suffix.lower() not in (".svg", ".png"):
         raise UsageError(f"--plot {scale.plot}: the plot is an SVG or a PNG; give a name that ends in .svg or .png")
-    workers = run.manifest["cluster"].get("workers") or 1
     found = run.capacity(
-        [workers] if scale.workers is None else read_counts(scale.workers, "--workers"),
+        [workers_of(run.manifest)] if scale.workers is None else read_counts(scale.workers, "--workers"),
         (8,) if scale.in_flight is None else read_counts(scale.in_flight, "--in-flight"),
         agents=read_factors(change.agents),
         drop=change.drop,
