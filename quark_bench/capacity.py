@@ -30,8 +30,8 @@ MOST_PROMPTS = 20_000
 """Simulated for a point of the table; more would change little."""
 MOST = 100_000
 """Workers, or prompts in flight, that can be asked for."""
-ROUNDS = 20
-"""... and at least so many for each prompt in flight: fill and drain are a small part then."""
+ROUNDS, FEWEST_ROUNDS = 20, 5
+"""Prompts for each one in flight: fill and drain are a small part then; where that would be too many, at least five."""
 
 
 class WallName(Enum):
@@ -140,7 +140,7 @@ def counts(what: str, given: Sequence[int]) -> tuple[int, ...]:
 
 def prompts_for(in_flight: int, recorded: int) -> int:
     """How many prompts are simulated: those of the run, but enough to fill the lanes again and again."""
-    return max(in_flight, min(MOST_PROMPTS, max(recorded, ROUNDS * in_flight)))
+    return max(FEWEST_ROUNDS * in_flight, min(MOST_PROMPTS, max(recorded, ROUNDS * in_flight)))
 
 
 def capacity(

@@ -98,7 +98,7 @@ def test_cost_goes_with_the_prompts() -> None:
 
 @given(st.integers(1, 100_000), st.integers(1, 10_000_000))
 def test_lanes_are_filled_and_the_number_of_prompts_is_bounded(in_flight: int, recorded: int) -> None:
-    assert in_flight <= prompts_for(in_flight, recorded) <= max(MOST_PROMPTS, in_flight)
+    assert 5 * in_flight <= prompts_for(in_flight, recorded) <= max(MOST_PROMPTS, 5 * in_flight)
 
 
 def test_all_that_was_asked_is_simulated_with_the_arms_records() -> None:

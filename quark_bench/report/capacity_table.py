@@ -29,7 +29,7 @@ def capacity_table(found: Capacity, title: str) -> Group:
     """A line for each number of prompts in flight and workers; below it where which wall begins."""
     costs = any(point.cost_usd_per_h for point in found.points)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False, show_edge=False)
-    headers = ("in flight", "workers", "throughput", "median latency", "95 %", *(["cost per h"] if costs else []))
+    headers = ("in flight", "workers", "throughput", "median latency", "95 %", *(["cost/h"] if costs else []))
     for header in headers:
         table.add_column(header, justify="right", overflow="fold")
     table.add_column("wall", no_wrap=True)
@@ -60,13 +60,13 @@ def _cells(point: Point, *, costs: bool) -> tuple[str, ...]:
 
 
 def walls_told(found: Capacity) -> Iterator[str]:
-    """`64 in flight: the wall is workers, from 10 workers on the scheduler.`, and what to do about each."""
+    """`64 in flight: the wall is workers; from 10 workers on: scheduler.`, and what to do about each."""
     met: dict[WallName, None] = {}
     for in_flight in found.by_in_flight:
         begun = list(found.walls(in_flight))
         met |= dict.fromkeys(wall for wall, _ in begun)
         (first, _), *others = begun
-        told = "".join(f", from {plural(workers, 'worker')} on {wall.value}" for wall, workers in others)
+        told = "".join(f"; from {plural(workers, 'worker')} on: {wall.value}" for wall, workers in others)
         yield f"{COUNT.format(in_flight)} in flight: the wall is {first.value}{told}."
     yield from (f"- {wall.value}: {ADVICE[wall]}." for wall in met)
 
