@@ -57,7 +57,8 @@ class WhatIf:
 
     `factors` has for each changed agent what its durations are multiplied by, 0 for one that is dropped. `latency` is
     the ratio of latency then to now, over prompts: None, and no measures `predicted`, where nothing was changed.
-    `gains` are those of every agent, the largest first.
+    `gains` are those of every agent, the largest first. `cores_busy` is the share of the cores' time that prompts took:
+    where it is high, durations hold waits for a core, which a faster agent shortens in others, too.
     """
 
     arm: str
@@ -66,6 +67,7 @@ class WhatIf:
     latency: Interval | None
     predicted: tuple[Predicted, ...]
     gains: tuple[Gain, ...]
+    cores_busy: float | None = None
 
     def __getitem__(self, name: str) -> Predicted:
         """A measure by its name. Raises KeyError."""
@@ -90,11 +92,19 @@ def what_if(trials: Trials, arm: ArmRun, layout: Layout, answer: str, factors: M
     for part in durations(trials, arm.name, layout):
         gains.add(part)
         saved.add(part)
-    if not factors:
-        return WhatIf(arm.name, len(latency_s), {}, None, (), gains.all())
-    records = _Records(trials, arm, latency_s, prompts, answered)
-    ratio, predicted = records.predicted(saved)
-    return WhatIf(arm.name, len(latency_s), dict(factors), ratio, predicted, gains.all())
+    ratio: Interval | None = None
+    predicted: tuple[Predicted, ...] = ()
+    if factors:
+        ratio, predicted = _Records(trials, arm, latency_s, prompts, answered).predicted(saved)
+    return WhatIf(arm.name, len(latency_s), dict(factors), ratio, predicted, gains.all(), _cores_busy(arm, latency_s))
+
+
+def _cores_busy(arm: ArmRun, latency_s: Floats) -> float | None:
+    """Completions a second x CPU time of a prompt / cores (utilization law, Denning and Buzen 1978)."""
+    if arm.cpu_s is None:
+        return None
+    rate = arm.throughput_per_s.value or arm.in_flight / float(np.nanmean(latency_s))
+    return min(1.0, rate * arm.cpu_s / arm.cores)
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,11 @@ def test_throughput_is_bounded_by_the_cores_where_agents_burn_cpu(trials: FrameT
     assert "cores" in found.then.note
 
 
+def test_how_busy_the_cores_were_is_known_where_cpu_time_is(trials: FrameTrials) -> None:
+    assert of(trials).cores_busy is None
+    assert of(trials, {}, replace(ARM, cpu_s=0.04)).cores_busy == pytest.approx(25.0 * 0.04 / 2)
+
+
 def test_failures_stay_failures_slower_than_everything() -> None:
     found = of(FrameTrials(*run(40, failed=range(10))), {"left": 0.5})
     assert found["p95_latency_s"].then.value is None

@@ -61,3 +61,8 @@ def test_hostile_and_long_names_stay_text_within_80_columns(found: WhatIf) -> No
 
 def test_why_there_is_no_interval_is_said(found: WhatIf) -> None:
     assert any(line.startswith("latency, 95 %: n too small: 72 needed") for line in told(found))
+
+
+def test_busy_cores_are_told_of(found: WhatIf) -> None:
+    assert "Prompts kept the cores busy 90.0 %" in " ".join(told(replace(found, cores_busy=0.9)))
+    assert "cores busy" not in " ".join(told(replace(found, cores_busy=0.5)))

@@ -27,6 +27,8 @@ LABELS = {
 NAME_WIDTH = 19
 PERCENT = Unit("share", lambda value: "0 %" if abs(value) < 5e-4 else f"{value * 100:+.1f} %")
 """A change: with its sign, to a tenth of a percent."""
+BUSY = 0.7
+"""Share of the cores' time from which waits for them may be longer than what computes (M/M/1: twice as long)."""
 NO_CHANGE = "0 to 0 %"
 SPEND = FASTER.index(0.25)
 """The gain that is told in a sentence, and that agents are sorted by."""
@@ -128,6 +130,11 @@ def _over(above: float | None, below: float | None) -> float | None:
 def _notes(found: WhatIf) -> Iterator[str]:
     yield f"From {plural(found.records, 'record')} of {one_line(found.arm)}; intervals are 95 %, over prompts."
     yield "What records took beyond their agents (waits, hops) is taken to stay as it is."
+    if found.cores_busy is not None and found.cores_busy > BUSY:
+        yield (
+            f"Prompts kept the cores busy {SHARE.format(found.cores_busy)} of the time: agents waited for them, which "
+            "is not the agents' own time; ask an arm with fewer prompts in flight with --arm."
+        )
     yield from dict.fromkeys(
         f"{LABELS[each.name]}: {each.then.note}" for each in found.predicted if each.then.note and not each.then.high
     )
