@@ -94,12 +94,12 @@ def history(
         people.print(line, highlight=False, markup=False)
     if table is not None:
         trends = [shown] if measure else _all(found, (arm,) if arm else found.arms)
-        _write("--csv", table, _csv(found.series, trends).encode())
+        write_file("--csv", table, _csv(found.series, trends).encode())
         people.print(f"CSV     {one_line(table)}", soft_wrap=True, highlight=False, markup=False)
     if plot is not None:
         from quark_bench.report.trend_figure import trend_figure
 
-        _write("--plot", plot, trend_figure(shown, found.titled(shown), plot.suffix.lower()[1:]))
+        write_file("--plot", plot, trend_figure(shown, found.titled(shown), plot.suffix.lower()[1:]))
         people.print(f"Plot    {one_line(plot)}", soft_wrap=True, highlight=False, markup=False)
     if as_json:
         print(as_text(_data(found, shown)))
@@ -210,7 +210,8 @@ def _data(found: History, shown: Trend) -> dict[str, Any]:
     }
 
 
-def _write(option: str, path: Path, data: bytes) -> None:
+def write_file(option: str, path: Path, data: bytes) -> None:
+    """Write what an option asked for. Raises UsageError where that cannot be."""
     try:
         path.write_bytes(data)
     except OSError as error:

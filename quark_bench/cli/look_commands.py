@@ -94,6 +94,56 @@ def history_command(
     return history.history(measure, one_arm, series, out, table=csv, plot=plot, as_json=as_json)
 
 
+def whatif_command(
+    run: RunName,
+    one_arm: Annotated[
+        str | None, typer.Option("--arm", help="An arm's name.  [default: the last]", show_default=False)
+    ] = None,
+    agents: Annotated[
+        list[str] | None, typer.Option("--agent", help="NAME=0.5: its durations times that; again for more agents.")
+    ] = None,
+    dropped: Annotated[list[str] | None, typer.Option("--drop", help="An agent to leave out; again for more.")] = None,
+    numbers_of_workers: Annotated[
+        str | None, typer.Option("--workers", help="Simulate these, as 1,10,100.", show_default=False)
+    ] = None,
+    numbers_in_flight: Annotated[
+        str | None, typer.Option("--in-flight", help="Simulate these, as 8,64.  [default: 8]", show_default=False)
+    ] = None,
+    one_granularity: Annotated[
+        str | None, typer.Option("--granularity", help="chunk or agent.  [default: the run's]", show_default=False)
+    ] = None,
+    cores: Annotated[float | None, typer.Option(help="Cores of a worker.  [default: 1]", show_default=False)] = None,
+    rates: Annotated[
+        list[str] | None,
+        typer.Option("--rate", help="AGENT=20: at most 20 calls a second; A,B=20 for two that share them."),
+    ] = None,
+    draws: Annotated[int | None, typer.Option("--seed", help="Of the draws.  [default: 0]", show_default=False)] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the simulation into this file: .svg or .png.", show_default=False)
+    ] = None,
+    out: Out = Path("reports"),
+    as_json: Json = False,
+) -> int:
+    """Predict from a run what faster, slower or fewer agents, or more workers, would give.
+
+    Every record's critical path is computed again with the changed durations; what a record took beyond it stays.
+    Without changes, it tells what making each agent 10, 25 and 50 % faster gives: where to spend effort.
+
+    With --workers or --in-flight it simulates each number of workers with each number of prompts in flight, and says
+    what becomes the wall where: workers, scheduler, rate limit, prompts in flight, or the longest prompt.
+
+    \b
+    quark-bench whatif last
+    quark-bench whatif last --agent Retrieval=0.5 --agent Reasoning=0.8 --drop Planning
+    quark-bench whatif last --workers 1,10,100,1000 --in-flight 8,64,512 --plot capacity.svg
+    """
+    from quark_bench.cli import whatif
+
+    change = whatif.Change(one_arm, tuple(agents or ()), tuple(dropped or ()))
+    scale = whatif.Scale(numbers_of_workers, numbers_in_flight, one_granularity, cores, tuple(rates or ()), draws, plot)
+    return whatif.whatif(run, out, change, scale, as_json=as_json)
+
+
 def doctor_command(
     on: Annotated[
         str, typer.Option(help="local, tcp://, tls:// or HOST:PORT, a scheduler file .json, or a cluster's .toml.")
@@ -139,6 +189,7 @@ COMMANDS: Mapping[str, Callable[..., int]] = {
     "show": show_command,
     "report": report_command,
     "history": history_command,
+    "whatif": whatif_command,
     "doctor": doctor_command,
     "init": init_command,
 }
