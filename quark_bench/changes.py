@@ -196,14 +196,14 @@ def agent_durations(trials: Trials) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=[*trial, "latency_s"])
 
 
-def agent_changes(durations: pd.DataFrame, agents: Sequence[str]) -> list[Change]:
+def agent_changes(durations: pd.DataFrame, agents: Sequence[str], *, side_by_side: bool = True) -> list[Change]:
     """How much longer each agent took, as `agent_durations` has it; p-values adjusted for there being several."""
     found = []
     for name in agents:
         calls = durations[durations["agent"] == name].drop(columns="agent")
         timed = comparable_times(in_both(pair_up(calls.assign(status="ok", answer=None, start_s=0.0), ARMS)), 2)
         before, after = (timed[f"latency_s_{number}"].to_numpy(np.float64) for number in (0, 1))
-        longer = paired_test(np.log(after / before), levels_of(timed))
+        longer = paired_test(np.log(after / before), _levels(timed, blocks=side_by_side))
         found.append(_ratio(name, longer, len(timed), _mean(before), _mean(after)))
     adjusted = iter(false_discovery([change.p for change in found if change.p is not None]))
     return [change if change.p is None else replace(change, p=next(adjusted)) for change in found]
