@@ -84,6 +84,18 @@ def compare_command(
     return compare.compare(first, second, out, page=html, as_json=as_json)
 
 
+def index_command(out: Out = Path("reports")) -> int:
+    """Write index.html, a page of all runs with the history of each series, and print its path.
+
+    \b
+    quark-bench index
+    quark-bench index --out reports/
+    """
+    from quark_bench.cli import index
+
+    return index.index(out)
+
+
 def history_command(
     measure: Annotated[
         str | None, typer.Option(help="A measure's name.  [default: p50_latency_s]", show_default=False)
@@ -163,6 +175,7 @@ COMMANDS: Mapping[str, Callable[..., int]] = {
     "show": show_command,
     "report": report_command,
     "compare": compare_command,
+    "index": index_command,
     "history": history_command,
     "doctor": doctor_command,
     "init": init_command,
