@@ -184,12 +184,12 @@ def relabelled(records: pd.DataFrame, draws: np.random.Generator, tries: int) ->
         yield [_ratio("latency", latency, len(longer)), _ratio("throughput", throughput, len(slower))]
 
 
-def agent_durations(trials: Trials) -> pd.DataFrame:
-    """A row per trial and agent that was called: `arm, prompt_id, repeat, session, block, agent` and the seconds that
-    its attempts took, `latency_s`. Failed calls are left out: they end when they like."""
+def agent_durations(trials: Trials, arm: str | None = None) -> pd.DataFrame:
+    """A row per trial, of an arm or of all, and agent that was called: `arm, prompt_id, repeat, session, block, agent`
+    and the seconds that its attempts took, `latency_s`. Failed calls are left out: they end when they like."""
     trial = ["arm", "prompt_id", "repeat", "session", "block", "agent"]
     found = []
-    for spans in trials.spans([*trial, "status", "start_s", "end_s"]):
+    for spans in trials.spans([*trial, "status", "start_s", "end_s"], arm):
         called = spans[spans["status"].isin(("ok", "fallback"))]
         taken = called.assign(latency_s=called["end_s"] - called["start_s"])
         found.append(taken.groupby(trial, observed=True, sort=False)["latency_s"].sum().reset_index())

@@ -144,9 +144,8 @@ def _agents(first: OneArm, second: OneArm, prompts: SharedPrompts, one_run: bool
     """The agents that both sides have, in the order of the second."""
     sides = []
     for (run, arm), label in zip((first, second), ARMS, strict=True):
-        durations = agent_durations(run.trials)
-        texts = durations.astype(dict.fromkeys(("arm", "agent", "prompt_id"), str))
-        sides.append(_of_side(texts[texts["arm"] == arm], label, one_run))
+        durations = agent_durations(run.trials, arm)
+        sides.append(_of_side(durations.astype({"agent": str, "prompt_id": str}), label, one_run))
     earlier = {name for name, _ in first[0].layout}
     shared = [name for name, _ in second[0].layout if name in earlier]
     return agent_changes(_without(pd.concat(sides, ignore_index=True), prompts), shared, side_by_side=one_run)

@@ -97,6 +97,13 @@ def test_between_two_runs_the_slower_agent_and_the_changed_answers_are_named(kep
     assert data["a"]["arm"] == data["b"]["arm"] == "async"
 
 
+def test_prompts_that_lost_a_score_are_named_to_be_looked_at(kept, told, tmp_path):
+    better = bench(prompts(), assistant(says="prompt 3"), arms=["async"], **FAST, out=tmp_path)
+    out = " ".join(told(better.path, kept[1].path).out.split())
+    assert "exact turned worse the most for p3" in out
+    assert "exact turned worse" not in told(kept[1].path, better.path).out
+
+
 def test_prompts_that_vanished_are_told_and_left_out(kept, told):
     _, first, second = kept
     data = json.loads(told(first.path, second.path, "--json").out)

@@ -84,12 +84,20 @@ def details(found: Compared) -> Iterator[str]:
         yield f"{plural(found.lost_pairs, 'pair')} of latencies left out: {why}"
     differ = found.answers_differ
     yield f"{plural(len(differ), 'prompt')} answered otherwise: {_some(differ)}" if differ else "no answer differs"
+    yield from _turned_worse(found)
     missing: dict[str, list[str]] = {}
     for row in (*measure_rows(found), *agent_rows(found)):
         if row.note:
             missing.setdefault(row.note, []).append(row.label)
     for note, labels in missing.items():
         yield f"no bounds for {', '.join(labels)}: {note}"
+
+
+def _turned_worse(found: Compared) -> Iterator[str]:
+    """Prompts to look at; of latencies, which differ for every prompt, only where B is slower beyond doubt."""
+    for change in found.changes:
+        if change.prompts and (change.scale is Scale.DIFFERENCE or _tone(change) == "worse"):
+            yield f"{gate_cells.label(change)} turned worse the most for {', '.join(change.prompts[:VISIBLE_IDS])}"
 
 
 def _told(row: CompareRow) -> str:
