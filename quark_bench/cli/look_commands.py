@@ -60,6 +60,42 @@ def report_command(run: RunName, out: Out = Path("reports")) -> int:
     return look.report(run, out)
 
 
+def compare_command(
+    first: Annotated[str, typer.Argument(metavar="RUN[:ARM]", help="A run, and an arm of it.", show_default=False)],
+    second: Annotated[str, typer.Argument(metavar="RUN[:ARM]", help="What is held against it.", show_default=False)],
+    html: Annotated[
+        Path | None, typer.Option(help="Write the comparison as one page to this file.", show_default=False)
+    ] = None,
+    out: Out = Path("reports"),
+    as_json: Json = False,
+) -> int:
+    """Compare two arms of a run, or of two runs, prompt by prompt.
+
+    Arms of one run were measured side by side. Two runs were not: between them it is a trend, and what does not compare
+    is told or refused. It is no verdict: the exit code is 0 whatever it shows. Without an arm it is a run's last one;
+    of one run, the first against the last.
+
+    \b
+    quark-bench compare last:sync last:async
+    quark-bench compare 20261127-054214-prompts last --html compared.html
+    """
+    from quark_bench.cli import compare
+
+    return compare.compare(first, second, out, page=html, as_json=as_json)
+
+
+def index_command(out: Out = Path("reports")) -> int:
+    """Write index.html, a page of all runs with the history of each series, and print its path.
+
+    \b
+    quark-bench index
+    quark-bench index --out reports/
+    """
+    from quark_bench.cli import index
+
+    return index.index(out)
+
+
 def history_command(
     measure: Annotated[
         str | None, typer.Option(help="A measure's name.  [default: p50_latency_s]", show_default=False)
@@ -188,6 +224,8 @@ COMMANDS: Mapping[str, Callable[..., int]] = {
     "ls": ls_command,
     "show": show_command,
     "report": report_command,
+    "compare": compare_command,
+    "index": index_command,
     "history": history_command,
     "whatif": whatif_command,
     "doctor": doctor_command,
