@@ -288,18 +288,22 @@ def score_or_zero(records: pd.DataFrame, scorer: str) -> Floats:
     return np.where(is_answered(records), numbers(records, SCORE_PREFIX + scorer), 0.0)
 
 
+COUNTED = ("calls", "failed", "fallback", "skipped", "cached", "retries", "refused")
+
+
 def agent_table(sums: SpanSums, layout: Layout) -> pd.DataFrame:
     """One row per agent of the arm whose spans these are, in the layout's order; the index is the agent's name.
 
     `calls, failed, fallback` count calls, whatever their attempts, `fallback` those that a fallback answered;
     `skipped, cached` what was not called, for want of an input or because an equal call had answered;
+    `retries, refused` count attempts beyond a call's first, and those that an open circuit breaker refused;
     `mean_s, p50_s, p95_s` are over calls, attempts summed; `queue_s` is their mean wait;
     `work_share, critical_path_share` are shares of all agents' work and of the records' critical paths;
     `tokens_in, tokens_out` are sums; `simulated_share` is the part of the agent's
     work that was a simulated latency. NaN where there is nothing to say.
     """
     of = sums.by_agent
-    counts = {name: of[name].astype(np.int64) for name in ("calls", "failed", "fallback", "skipped", "cached")}
+    counts = {name: of[name].astype(np.int64) for name in COUNTED}
     columns = {
         **counts,
         "mean_s": _quotient(of["work_s"], of["calls"]),

@@ -6,6 +6,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,6 +50,8 @@ BY_AGENT = (
     "fallback",
     "skipped",
     "cached",
+    "retries",
+    "refused",
     "work_s",
     "critical_s",
     "queue_s",
@@ -73,8 +76,9 @@ class SpanSums:
     ideal: UnderWay = NOTHING
     across: UnderWay = NOTHING
     again: int = 0
-    """Attempts beyond a call's first that an agent was really asked for."""
+    """Attempts beyond a call's first that an agent was really asked for, agents outside the layout too."""
     refused: int = 0
+    """Calls that an open circuit breaker refused, of any agent."""
 
 
 def sum_spans(trials: Trials, arm: str | None, layout: Layout) -> SpanSums:
@@ -91,7 +95,7 @@ def sum_spans(trials: Trials, arm: str | None, layout: Layout) -> SpanSums:
         sums.across += across.add(part, spans, calls)
         sums.by_agent["critical_s"] += (durations_s * on_critical_path(durations_s, layout)).sum(axis=0)
         took.add(calls, durations_s)
-        _add_counts(sums, spans)
+        _add_attempts(sums, spans, layout)
         _add_by_agent(sums.by_agent, spans, calls, layout)
     sums.by_agent["p50_s"], sums.by_agent["p95_s"] = took.quantiles_s(0.50), took.quantiles_s(0.95)
     return sums
@@ -126,11 +130,19 @@ class _Across:
         return found
 
 
-def _add_counts(sums: SpanSums, spans: pd.DataFrame) -> None:
+def _add_attempts(sums: SpanSums, spans: pd.DataFrame, layout: Layout) -> None:
     refused = spans["error"].astype("string").str.startswith(f"{REFUSAL}:").fillna(False).to_numpy(bool)
     asked = ~spans["status"].isin(("skipped", "fallback")).to_numpy(bool) & ~refused
+    again = asked & (numbers(spans, "attempt") > 1)
     sums.refused += int(refused.sum())
-    sums.again += int((asked & (numbers(spans, "attempt") > 1)).sum())
+    sums.again += int(again.sum())
+    for name, counted in (("refused", refused), ("retries", again)):
+        sums.by_agent[name] += _by_agent(spans["agent"][counted], layout)
+
+
+def _by_agent(agents: pd.Series[Any], layout: Layout) -> Floats:
+    """How often each agent of the layout is among these."""
+    return np.asarray(agents.value_counts().reindex([name for name, _ in layout], fill_value=0), np.float64)
 
 
 def _add_by_agent(sums: dict[str, Floats], spans: pd.DataFrame, calls: Calls, layout: Layout) -> None:
@@ -151,8 +163,7 @@ def _add_by_agent(sums: dict[str, Floats], spans: pd.DataFrame, calls: Calls, la
     for name in ("queue_s", "simulated_s", "tokens_in", "tokens_out"):
         sums[name] += np.bincount(calls.agent, weights=numbers(spans, name)[calls.row], minlength=calls.agents)
     for status in ("skipped", "cached"):
-        never = spans.loc[(spans["status"] == status).to_numpy(bool), "agent"].value_counts()
-        sums[status] += never.reindex([name for name, _ in layout], fill_value=0).to_numpy(float)
+        sums[status] += _by_agent(spans["agent"][(spans["status"] == status).to_numpy(bool)], layout)
 
 
 class _Durations:

@@ -88,6 +88,23 @@ def quantile_interval(values: Any, q: float, *, level: float = 0.95, groups: Gro
     return Interval(value, float(low), float(high), n)
 
 
+def quantile_band(ordered: Floats, qs: Floats, n: int, *, level: float = 0.95) -> tuple[Floats, Floats]:
+    """The bounds of `quantile_interval` at each of several quantiles, NaN where there is no valid one.
+
+    `ordered` are all values, ascending, of `n` independent groups. Each bound holds by itself, not all of them at once.
+    """
+    nothing = np.full(len(qs), np.nan)
+    if not len(ordered):
+        return nothing, nothing
+    tail = (1 - level) / 2
+    below = np.asarray(distributions.binom.ppf(tail, n, qs), np.int64)
+    above = np.asarray(distributions.binom.ppf(1 - tail, n, qs), np.int64) + 1
+    stretch = len(ordered) / n
+    lows = np.floor((np.maximum(below, 1) - 1) * stretch).astype(np.int64)
+    highs = np.ceil(np.minimum(above, n) * stretch).astype(np.int64) - 1
+    return np.where(below >= 1, ordered[lows], np.nan), np.where(above <= n, ordered[highs], np.nan)
+
+
 def fewest_for_quantile(q: float, level: float = 0.95) -> int:
     """How many values an interval of the quantile `q` needs: n >= ln((1 - level) / 2) / ln(max(q, 1 - q))."""
     return math.ceil(math.log((1 - level) / 2) / math.log(max(q, 1 - q)))

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -60,6 +61,6 @@ class StoredTrials:
             if len(found):
                 yield found
 
-    def of_prompt(self, prompt_id: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-        where = pc.field("prompt_id") == prompt_id
+    def of_prompts(self, prompt_ids: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+        where = pc.field("prompt_id").isin(pa.array(prompt_ids, pa.string()))
         return self._tables.records.read(where=where), self._tables.spans.read(where=where)

@@ -47,8 +47,8 @@ class Trials(Protocol):
         in one part. The same parts come however often they are asked for."""
         ...
 
-    def of_prompt(self, prompt_id: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """The records and the spans of one prompt, whole."""
+    def of_prompts(self, prompt_ids: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The records and the spans of these few prompts, whole."""
         ...
 
 
@@ -74,9 +74,9 @@ class FrameTrials:
     def spans(self, columns: Sequence[str], arm: str | None = None) -> Iterator[pd.DataFrame]:
         yield _of_arm(self.all_spans, arm)[list(columns)]
 
-    def of_prompt(self, prompt_id: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def of_prompts(self, prompt_ids: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
         records, spans = self.all_records, self.all_spans
-        return records[records["prompt_id"] == prompt_id], spans[spans["prompt_id"] == prompt_id]
+        return records[records["prompt_id"].isin(prompt_ids)], spans[spans["prompt_id"].isin(prompt_ids)]
 
 
 def _with_columns(empty: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:

@@ -1,8 +1,6 @@
 """What telling says about a run, in the terminal, in figures and on the page."""
 
-import heapq
 import io
-import random
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,215 +10,29 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from playwright.sync_api import sync_playwright
 from rich.console import Console
 
-from quark_bench.compare import attribute, compare_arms
-from quark_bench.dataset import Prompt
+from quark_bench.compare import compare_arms
 from quark_bench.errors import RunNotFoundError, UsageError
 from quark_bench.measures import agent_table, measure_arm
 from quark_bench.notebook import ShownComparison
-from quark_bench.plan import Arm, Strategy, make_plan
+from quark_bench.plan import Arm, Strategy
 from quark_bench.record import REFUSAL
 from quark_bench.report import sentences
 from quark_bench.report.cells import SPEED, grid, interval, speed_rows
 from quark_bench.report.dag import dag_svg, dag_text
+from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.figures import attribution_figure, latency_figure, order_figure, waterfall_figure
-from quark_bench.report.findings import Findings
 from quark_bench.report.html import render
 from quark_bench.report.tables import ls_table, record_view, run_summary, run_table
 from quark_bench.report.waterfall import lanes, typical_trial
-from quark_bench.schedule import earliest_ends, longest_path
-from quark_bench.slo import DEFAULT_SLOS, check, parse_slo
 from quark_bench.span_sums import sum_spans
 from quark_bench.trials import FrameTrials
 from quark_bench.units import SECONDS, SHARE
 
 from . import gate_results
-
-LAYOUT = (
-    ("nlu", ()),
-    ("memory", ()),
-    ("retrieval", ()),
-    ("reasoning", ("nlu", "memory", "retrieval")),
-    ("planning", ("reasoning",)),
-    ("metrics", ("planning",)),
-    ("self_improvement", ("planning", "reasoning", "retrieval")),
-)
-MEDIANS_S = (0.020, 0.030, 0.050, 0.120, 0.060, 0.005, 0.010)
-ARMS = (
-    Arm("sync", Strategy.SEQUENTIAL, 1),
-    Arm("parallel", Strategy.PARALLEL, 1),
-    Arm("async", Strategy.PARALLEL, 8),
-    Arm("async-16", Strategy.PARALLEL, 16),
-)
-MARKUP = (
-    "</title></style></script><script>alert('x')</script><img src=x onerror=alert(1)>]]><!-- [red]& \"q\" 'q'[/red] "
-    "$\\frac{a_1$ {{7*7}} <a href=javascript:alert(2)>javascript:alert(3)</a> \x1b[31m\x9b\u202e"
-)
-CHROMIUM = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-component-update",
-)
-
-
-def simulated(
-    arms=ARMS[:3], prompts=64, repeats=1, failing=(), layout=LAYOUT, error="TimeoutError: after 60 s", ending=""
-):
-    """Records and spans as a run with these latencies would leave them; `failing` are positions of prompts."""
-    plan = make_plan(arms, prompts, repeats=repeats)
-    names = [name for name, _ in layout]
-    needs = [[names.index(need) for need in needed] for _, needed in layout]
-    records, spans, clock_s = [], [], 0.0
-    for block in plan.blocks:
-        arm = plan.arm(block.arm)
-        slots = [clock_s] * arm.in_flight
-        for prompt in range(block.start, block.stop):
-            start_s = heapq.heappop(slots)
-            draws = random.Random(f"{prompt} {block.repeat}")
-            noise = random.Random(f"{prompt} {block.repeat} {arm.name}")
-            taken_s = [median * draws.lognormvariate(0, 0.3) * noise.lognormvariate(0, 0.03) for median in MEDIANS_S]
-            ends_s = earliest_ends(taken_s, needs)
-            if arm.strategy is Strategy.SEQUENTIAL:
-                ends_s = [sum(taken_s[: index + 1]) for index in range(len(taken_s))]
-            latency_s = max(ends_s) + 0.002
-            failed = prompt in failing
-            shared = {"arm": arm.name, "repeat": block.repeat, "block": block.index, "chunk": 0, "session": 0}
-            prompt_id = f"q-{prompt + 1:03d}{ending}"
-            for name, took_s, end_s in zip(names, taken_s, ends_s, strict=True):
-                gone = failed and name == "reasoning"
-                asks = name == "reasoning"
-                span = {
-                    "prompt_id": prompt_id,
-                    "agent": name,
-                    "attempt": 1,
-                    "status": "failed" if gone else "ok",
-                    "start_s": start_s + end_s - took_s + 1e-9,
-                    "end_s": start_s + end_s,
-                    "queue_s": 0.001,
-                    "error": error if gone else None,
-                    "tokens_in": 120 * asks,
-                    "tokens_out": 40 * asks,
-                    "first_token_s": None,
-                    "simulated_s": took_s * 0.9,
-                }
-                spans.append(shared | span | {"worker": "w-0"})
-            answer = None if failed else f"the answer to {prompt_id}"
-            record = {
-                "prompt_id": prompt_id,
-                "category": "fact",
-                "status": "failed" if failed else "ok",
-                "answer": answer,
-                "error": error if failed else None,
-                "error_agent": "reasoning" if failed else None,
-                "due_s": start_s,
-                "start_s": start_s,
-                **dict.fromkeys(("latency_s", "answer_s", "service_s"), latency_s),
-                "work_s": sum(taken_s),
-                "critical_path_s": longest_path(taken_s, needs),
-                "simulated_s": sum(taken_s) * 0.9,
-                "attempts": 7,
-                "fallbacks": 0,
-                "executions": 1,
-                "tokens_in": 120,
-                "tokens_out": 40,
-                "cost_usd": 0.0,
-            }
-            score = 0.0 if failed else 0.4 + 0.5 * draws.random()
-            records.append(shared | record | {"worker": "w-0", "score_f1": score})
-            heapq.heappush(slots, start_s + latency_s)
-            clock_s = max(clock_s, start_s + latency_s)
-    return pd.DataFrame(records), pd.DataFrame(spans), clock_s
-
-
-def made(arms=ARMS[:3], prompts=64, repeats=1, failing=(), **more):
-    """The findings of such a run."""
-    records, spans, took_s = simulated(arms, prompts, repeats, failing, **more)
-    return weighed(arms, prompts, repeats, more.get("layout", LAYOUT), records, spans, took_s)
-
-
-def weighed(arms, prompts, repeats, layout, records, spans, took_s):
-    """The findings of a run that left these tables."""
-    names = [arm.name for arm in arms]
-    usage = [
-        {"block": block, "arm": arm, "cpu_s": 0.004 * len(rows), "peak_memory_bytes": 1.9e8}
-        for (block, arm), rows in records.groupby(["block", "arm"])
-    ]
-    trials = FrameTrials(records, spans)
-    sums = {name: sum_spans(trials, name, layout) for name in names}
-    measures = {arm.name: measure_arm(trials, arm.name, sums[arm.name], arm.in_flight, usage) for arm in arms}
-    comparisons = [compare_arms(records, names[0], b, measures[names[0]], measures[b]) for b in names[1:]]
-    throughput, latency = attribute(records) if len(names) > 2 else (None, None)
-    slos = [*DEFAULT_SLOS, parse_slo("sync.p95_latency_s<200ms")] if "sync" in names else list(DEFAULT_SLOS)
-    return Findings(
-        manifest=manifest(arms, records, prompts, repeats, took_s, layout),
-        trials=trials,
-        measures=measures,
-        comparisons=comparisons,
-        attribution=throughput,
-        latency_attribution=latency,
-        slos=check(slos, measures, names[-1]),
-        agents={name: agent_table(sums[name], layout) for name in names},
-        prompts={
-            prompt_id: Prompt(prompt_id, f"What is number {prompt_id}?", reference=("a reference",))
-            for prompt_id in records["prompt_id"].unique()
-        },
-    )
-
-
-def with_tables(findings, records=None, spans=None):
-    """The same run with another table."""
-    given = findings.trials
-    records, spans = (given.all_records if records is None else records), (given.all_spans if spans is None else spans)
-    return replace(findings, trials=FrameTrials(records, spans))
-
-
-def manifest(arms, records, prompts, repeats, took_s, layout):
-    counts = records["status"].value_counts()
-    return {
-        "format": 1,
-        "run_id": "20260102-030405-a1b2c3",
-        "state": "complete",
-        "started": "2026-01-02T03:04:05Z",
-        "ended": "2026-01-02T03:05:01Z",
-        "duration_s": took_s,
-        "command": "quark-bench run prompts.jsonl --pipeline quark --latency demo",
-        "dataset": {"name": "quickstart", "path": "datasets/quickstart.jsonl", "hash": "ab12" * 16, "prompts": prompts},
-        "pipeline": {
-            "name": "quark",
-            "key": "cd34" * 16,
-            "answer": "reasoning",
-            "latency_profile": "demo",
-            "model": "offline",
-            "agents": [{"name": name, "needs": list(needed)} for name, needed in layout],
-        },
-        "arms": [{"name": arm.name, "strategy": arm.strategy.value, "in_flight": arm.in_flight} for arm in arms],
-        "repeats": repeats,
-        "seed": 0,
-        "warmup": 8,
-        "granularity": {
-            "choice": "chunk",
-            "reason": "a hop costs 10 ms and the median agent lasts 30 ms",
-            "chunk_size": {arm.name: 4 for arm in arms},
-            "predicted": {arm.name: {"chunk_s": 4.1, "agent_s": None if arm.name == "sync" else 6.9} for arm in arms},
-            "took_s": {arm.name: 4.3 for arm in arms},
-        },
-        "cluster": {"on": "local", "address": "tcp://127.0.0.1:1", "workers": 2, "threads": 2, "dashboard": ""},
-        "provenance": {"python": "3.11.7", "dask": "2026.1.1", "commit": "a518643 (clean)", "cpu": "2 cores"},
-        "usage": [],
-        "conservation": {
-            "planned": len(records),
-            "ok": int(counts.get("ok", 0)),
-            "degraded": int(counts.get("degraded", 0)),
-            "failed": int(counts.get("failed", 0)),
-            "not_run": 0,
-        },
-    }
+from .browsers import browser, page_of
+from .simulated_runs import ARMS, LAYOUT, MARKUP, hostile_run, made, simulated, weighed, with_tables
 
 
 def shown(renderable, width=80):
@@ -235,37 +47,7 @@ def findings():
     return made(failing=(3, 40))
 
 
-HOSTILE_LAYOUT = tuple(
-    (name.replace("reasoning", MARKUP), tuple(need.replace("reasoning", MARKUP) for need in needed))
-    for name, needed in LAYOUT
-)
-HOSTILE_ARMS = tuple(replace(arm, name=f"{arm.name} {MARKUP}") for arm in ARMS[:3])
 LONG = 2_000_000
-
-
-def hostile_run(text=MARKUP, layout=HOSTILE_LAYOUT, arms=HOSTILE_ARMS):
-    """A run in which every text from outside is this one, or ends with it."""
-    run = made(arms=arms, failing=(0, 3), layout=layout, error=text, ending=f" {text}")
-    records, spans = run.trials.all_records, run.trials.all_spans
-    records = records.assign(
-        answer=records["answer"].where(records["answer"].isna(), text),
-        error_agent=records["error_agent"].where(records["error_agent"].isna(), text),
-        category=text,
-    )
-    spans = spans.assign(status=spans["status"].where(spans["agent"] != text, text))
-    facts = {**run.manifest, "command": text, "provenance": {text: text}, "run_id": text, "state": text}
-    facts |= {"started": text, "chaos": f"{text.replace(':', '').replace(';', '')}: error=0.5"}
-    facts["dataset"] = facts["dataset"] | {"name": text, "path": f"/{text}"}
-    facts["pipeline"] = facts["pipeline"] | {"name": text, "model": text, "latency_profile": text, "learns_in": text}
-    facts["granularity"] = {"choice": text, "reason": text}
-    facts["cache"] = {"file": text, "errors": 1, "last_error": text}
-    facts["cluster"] = dict.fromkeys(facts["cluster"], text)
-    facts["gate"] = gate_results.hostile(text).as_data()
-    slos = [replace(result, slo=replace(result.slo, text=text)) for result in run.slos]
-    comparisons = [replace(each, answers_differ=(text,), answers_differ_count=1) for each in run.comparisons]
-    prompts = {prompt_id: Prompt(prompt_id, text, reference=(text,)) for prompt_id in run.prompts}
-    more = {"slos": slos, "comparisons": comparisons, "prompts": prompts}
-    return replace(with_tables(run, records, spans), manifest=facts, **more)
 
 
 @pytest.fixture(scope="module")
@@ -384,7 +166,7 @@ def test_every_table_and_figure_of_a_simulated_run_says_so(findings):
     page = render(findings)
     titles = re.findall(r"<caption>(.*?)</caption>", page, re.DOTALL)
     titles += re.findall(r'<svg class="figure" role="img" aria-label="(.*?)"', page)
-    assert len(titles) == 8 + 4
+    assert len(titles) == 16 + 8
     assert [title for title in titles if "simulated latency (demo)" not in title] == []
     for figure in (attribution_figure, latency_figure, order_figure, waterfall_figure):
         assert "simulated latency (demo)</text>" in figure(findings)
@@ -490,9 +272,22 @@ NOTHING = {"planned": 0, "ok": 0, "degraded": 0, "failed": 0, "not_run": 0}
 
 def test_failures_are_grouped_with_up_to_three_prompts(findings):
     page = render(made(failing=(1, 2, 3, 4)))
-    failures = page[page.index('id="failures"') : page.index('id="order"')]
+    failures = page[page.index('id="failures"') :].partition("</section>")[0]
     assert re.findall(r"<code title=[^>]*>([^<]+)<", failures) == ["q-002", "q-003", "q-004"]
     assert "<td>12</td>" in failures
+
+
+def test_errors_of_one_class_are_one_kind_whatever_their_messages():
+    run = made(failing=(1, 2, 3, 4))
+    records = run.trials.all_records.copy()
+    struck = (records["status"] == "failed") & (records["arm"] == "async")
+    records.loc[struck, "error"] = [f"ValueError: no {prompt}" for prompt in records.loc[struck, "prompt_id"]]
+    kinds = kinds_of_failure(with_tables(run, records=records), 20).listed
+    assert [(kind.error, kind.trials, kind.others) for kind in kinds] == [
+        ("TimeoutError: after 60 s", 8, 0),
+        ("ValueError: no q-002", 4, 3),
+    ]
+    assert "and 3 other messages of this class" in render(with_tables(run, records=records))
 
 
 BREAKERS = [
@@ -532,8 +327,8 @@ def test_what_was_predicted_is_told_beside_what_it_took_for_arms_that_had_a_choi
 def test_breakers_are_told_on_the_page_and_those_that_opened_in_the_terminal(findings):
     run = replace(findings, manifest={**findings.manifest, "breakers": BREAKERS})
     page, text = render(run), " ".join(shown(run_table(run)).split())
-    section = page[page.index('id="breakers"') : page.index('id="order"')]
-    assert "<script" not in page
+    section = page[page.index('id="breakers"') :].partition("</section>")[0]
+    assert "<script" not in section
     assert "open at 1.25 s, half-open at 31.2 s, open at 31.5 s" in section
     assert "and 11 more" in section
     assert re.findall(r"<td>(\d+)</td>", section) == ["2", "31", "1", "0", "0", "0"]
@@ -736,10 +531,10 @@ def with_gate(findings, result):
 
 def test_a_gate_is_told_at_the_top_of_the_page(findings):
     page = render(with_gate(findings, gate_results.REGRESSED))
-    assert '<p class="banner verdict regressed">regressed against main (3fe2b81): latency 1.22x' in page
+    assert '<p class="banner verdict regressed">regressed against main (3fe2b81): latency 1.22' in page
     assert page.index("<h2>Gate</h2>") < page.index("<h2>Comparison</h2>")
     assert '<td class="verdict inconclusive">inconclusive</td>' in page
-    assert "<li>memory 1.50x slower [1.49x to 1.51x], 2.0 % of the critical path</li>" in page
+    assert "<li>memory 1.500x slower [1.490x to 1.510x], 2.0 % of the critical path</li>" in page
     assert "Gate" not in render(findings)
 
 
@@ -755,21 +550,11 @@ def test_a_gate_that_cannot_be_read_is_named(findings):
 
 
 def test_the_page_opens_offline_in_a_browser_at_any_width(findings, hostile, tmp_path):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(CHROMIUM))
-        for name, run, figures in (("plain", findings, 5), ("hostile", hostile, 4)):
+    with browser() as opened:
+        for name, run, figures in (("plain", findings, 9), ("hostile", hostile, 8)):
             path = tmp_path / f"{name}.html"
             path.write_text(render(run), "utf-8")
             for width in (1200, 390):
-                requests, complaints = [], []
-                page = browser.new_page(viewport={"width": width, "height": 900})
-                page.on("request", lambda request, requests=requests: requests.append(request.url))
-                page.on("console", lambda message, complaints=complaints: complaints.append(message.text))
-                page.on("dialog", lambda dialog, complaints=complaints: (complaints.append("dialog"), dialog.dismiss()))
-                page.goto(path.as_uri())
-                assert requests == [path.as_uri()]
-                assert complaints == []
-                assert page.evaluate("document.documentElement.scrollWidth") <= width
-                assert page.locator("figure svg").count() == figures
-                page.close()
-        browser.close()
+                with page_of(opened, path, viewport={"width": width, "height": 900}) as page:
+                    assert page.evaluate("document.documentElement.scrollWidth") <= width
+                    assert page.locator("figure svg").count() == figures

@@ -54,7 +54,7 @@ def test_rows_come_in_one_order_whatever_the_columns(run):
 
 
 def test_the_records_of_one_prompt_are_found(run):
-    records, spans = run.trials.of_prompt("p-5")
+    records, spans = run.trials.of_prompts(["p-5"])
     assert set(records["prompt_id"]) == set(spans["prompt_id"]) == {"p-5"}
     assert len(records) == len(spans) == 4
 
@@ -115,7 +115,7 @@ def told(run):
         [run.findings.agents[arm].to_csv() for arm in run.arms],
         run.compare("sync", "async"),
         [frame.to_csv() for frame in (run.records, run.spans, run.trials.struck(["error"]))],
-        [frame.to_csv() for frame in run.trials.of_prompt("p-1")],
+        [frame.to_csv() for frame in run.trials.of_prompts(["p-1"])],
     ]
 
 

@@ -90,7 +90,7 @@ def show(named: str, prompt_id: str | None, out: Path, *, as_json: bool) -> int:
 
 def _record_data(run: Run, prompt_id: str) -> dict[str, object]:
     record_view(run.findings, prompt_id)  # raises UsageError, naming the nearest id, where there is none
-    records, spans = run.trials.of_prompt(prompt_id)
+    records, spans = run.trials.of_prompts([prompt_id])
     whole = {"records": run.trials.with_scores(records), "spans": spans}
     return {name: json.loads(frame.to_json(orient="records")) for name, frame in whole.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -67,6 +68,15 @@ SPEED = (
 )
 """How fast, how parallel, at what price, and how often not at all."""
 
+PERCENTILES = (
+    Shown("mean", "mean_latency_s"),
+    Shown("50 %, the median", "p50_latency_s"),
+    Shown("90 %", "p90_latency_s"),
+    Shown("95 %", "p95_latency_s"),
+    Shown("99 %", "p99_latency_s"),
+)
+"""Within which latency which share of the prompts was answered."""
+
 
 def speed_rows(findings: Findings) -> tuple[Shown, ...]:
     """SPEED without the rows that say nothing: a goodput that is the throughput, nothing degraded, nothing cached."""
@@ -81,6 +91,24 @@ def speed_rows(findings: Findings) -> tuple[Shown, ...]:
         if not any(_value(findings, arm, name) for arm in findings.arms)
     }
     return tuple(shown for shown in SPEED if shown.name not in idle)
+
+
+def more_rows(findings: Findings) -> tuple[Shown, ...]:
+    """A row for every measure that neither SPEED nor PERCENTILES nor the scores show, and that is not 0 in all arms."""
+    shown = {name for each in (*SPEED, *PERCENTILES) for name in (each.name, each.beside)}
+    names = dict.fromkeys(name for arm in findings.arms for name in findings.measures.get(arm, {}))
+    return tuple(
+        Shown(_label(name), name)
+        for name in names
+        if name not in shown
+        and not name.startswith("score_")
+        and any(_value(findings, arm, name) for arm in findings.arms)
+    )
+
+
+def _label(name: str) -> str:
+    """`mean_critical_path_s` is `mean critical path`: the cell has the unit."""
+    return re.sub(r"_(s|usd)$", "", name).replace("_", " ")
 
 
 def _value(findings: Findings, arm: str, name: str) -> float | None:

@@ -10,14 +10,17 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from quark_bench.plain import one_line
+from quark_bench.units import SHARE
 
 Layout = Sequence[tuple[str, Sequence[str]]]
 """Each agent with the agents it needs, needed ones first."""
 
 TEXT_WIDTH = 80
+CRITICAL = "#3f84d8"
 SWEEPS = 4
 """Passes of sorting by neighbours; the order of small graphs settles after two or three."""
-BOX_HEIGHT, ROW_GAP, COLUMN_GAP, MARGIN, CHARACTER = 34.0, 18.0, 56.0, 12.0, 8.0
+BOX_HEIGHT, ROW_GAP, COLUMN_GAP, MARGIN, CHARACTER = 38.0, 18.0, 56.0, 12.0, 8.0
+NARROWEST = 104.0
 """Sizes in the drawing's pixels; CHARACTER is the width of a letter of 13 px."""
 
 
@@ -43,8 +46,22 @@ def _text_line(name: str, needed: Sequence[str], column: int) -> str:
     return "\n".join([*(f"  {part}" for part in above), takes])
 
 
-def dag_svg(agents: Layout) -> str:
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What is written below an agent's name: how long it takes, and its share of the critical paths, 0 to 1."""
+
+    took: str
+    critical_share: float
+
+    @property
+    def told(self) -> str:
+        return f"{self.took}, {SHARE.format(self.critical_share)}"
+
+
+def dag_svg(agents: Layout, weights: Mapping[str, Weight] | None = None) -> str:
     """A layered drawing, left to right, in the text's own colour, with an accessible title; one `<svg>` element.
+
+    Where `weights` are given, agents have them written below their names, and a bar as long as their share.
 
     Layers by longest path, edges over several layers threaded through all of them, order within a layer by the
     mean position of neighbours (Sugiyama, Tagawa and Toda 1981).
@@ -53,11 +70,19 @@ def dag_svg(agents: Layout) -> str:
     width = max((place.x + place.width for place in places.values()), default=0.0) + MARGIN
     height = max((place.y + BOX_HEIGHT for place in places.values()), default=0.0) + MARGIN
     edges = "".join(_edge(places, need, name) for name, needed in agents for need in needed)
-    boxes = "".join(_box(place, node.head) for node, place in places.items() if node.tail == node.head)
-    told = "; ".join(f"{name} takes {', '.join(needed) or 'the prompt'}" for name, needed in agents)
+    weights = weights or {}
+    boxes = "".join(
+        _box(place, node.head, weights.get(node.head)) for node, place in places.items() if node.tail == node.head
+    )
+    told = "; ".join(_told(name, needed, weights.get(name)) for name, needed in agents)
     return DRAWING.format(
         width=round(width), height=round(height), n=len(agents), told=escape(one_line(told)), edges=edges, boxes=boxes
     )
+
+
+def _told(name: str, needed: Sequence[str], weight: Weight | None) -> str:
+    lasts = f", lasts {weight.took}, {SHARE.format(weight.critical_share)} of the critical path" if weight else ""
+    return f"{name} takes {', '.join(needed) or 'the prompt'}{lasts}"
 
 
 DRAWING = """\
@@ -108,6 +133,7 @@ def _place(agents: Layout) -> dict[_Node, _Place]:
     x = MARGIN
     for layer in layers:
         width = max(len(node.head) * CHARACTER for node in layer if node.tail == node.head) + 2 * MARGIN
+        width = max(width, NARROWEST)
         top = MARGIN + (tallest - len(layer)) * (BOX_HEIGHT + ROW_GAP) / 2
         for row, node in enumerate(layer):
             places[node] = _Place(x, top + row * (BOX_HEIGHT + ROW_GAP), width)
@@ -162,10 +188,26 @@ def _edge(places: Mapping[_Node, _Place], tail: str, head: str) -> str:
     return f'<path d="{path}" marker-end="url(#dag-arrow)"/>'
 
 
-def _box(place: _Place, name: str) -> str:
+def _box(place: _Place, name: str, weight: Weight | None) -> str:
     middle = place.x + place.width / 2
+    baseline = place.middle + (4.5 if weight is None else -1.5)
     return (
         f'<rect x="{place.x:.1f}" y="{place.y:.1f}" width="{place.width:.1f}" height="{BOX_HEIGHT:.0f}" rx="7" '
         'fill="currentColor" fill-opacity="0.06" stroke="currentColor" stroke-opacity="0.55"/>'
-        f'<text x="{middle:.1f}" y="{place.middle + 4.5:.1f}" fill="currentColor">{escape(one_line(name))}</text>'
+        f'<text x="{middle:.1f}" y="{baseline:.1f}" fill="currentColor">{escape(one_line(name))}</text>'
+    ) + (_weight(place, weight) if weight is not None else "")
+
+
+def _weight(place: _Place, weight: Weight) -> str:
+    """The second line of a box, and on its lower edge a bar as long as the agent's share of the critical paths."""
+    middle = place.x + place.width / 2
+    share = weight.critical_share if weight.critical_share > 0 else 0.0
+    length, left = min(1.0, share) * (place.width - 14), place.x + 7
+    text = (
+        f'<text x="{middle:.1f}" y="{place.middle + 11:.1f}" fill="currentColor" font-size="10.5">'
+        f"{escape(weight.told)}</text>"
+    )
+    bottom = place.y + BOX_HEIGHT - 1.5
+    return text + (
+        f'<path d="M{left:.1f} {bottom:.1f} h{length:.1f}" stroke="{CRITICAL}" stroke-width="3" fill="none"/>'
     )

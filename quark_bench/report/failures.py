@@ -13,12 +13,15 @@ from quark_bench.report.findings import Findings
 from quark_bench.report.waterfall import text_of
 
 NAMED_PROMPTS = 3
+CLASS = r"^([A-Za-z_][\w.]*):"
+"""Begins an error with its class, as `TimeoutError: after 60 s`."""
 LONGEST_ERROR = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Trials that ended alike: the agent at fault, its error, and the first prompts it struck."""
+    """Trials that ended alike: the agent at fault, the most frequent of its errors of one class, how many other
+    messages that class had, and the first prompts it struck."""
 
     agent: str
     error: str
@@ -26,6 +29,7 @@ class Failure:
     trials: int
     arms: tuple[str, ...]
     prompts: tuple[str, ...]
+    others: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +41,12 @@ class Failures:
 
 
 def kinds_of_failure(findings: Findings, most: int) -> Failures:
-    """What went wrong, by agent and error, the `most` frequent kinds first."""
+    """What went wrong, by agent and class of error, the `most` frequent kinds first."""
     struck = findings.trials.struck(["arm", "prompt_id", "status", "error", "error_agent"])
     causes = struck.assign(error_agent=struck["error_agent"].map(text_of), error=struck["error"].map(_kind_of))
-    kinds = [_failure(findings, cause, trials) for cause, trials in causes.groupby(["status", "error_agent", "error"])]
+    causes["class"] = causes["error"].str.extract(CLASS, expand=False).fillna(causes["error"])
+    alike = causes.groupby(["status", "error_agent", "class"])
+    kinds = [_failure(findings, str(status), str(agent), trials) for (status, agent, _), trials in alike]
     kinds.sort(key=lambda kind: (-kind.trials, kind.agent, kind.error))
     return Failures(tuple(kinds[:most]), max(0, len(kinds) - most))
 
@@ -51,13 +57,15 @@ def _kind_of(error: Any) -> str:
     return text.partition(";")[0] if text.startswith(REFUSAL) else text
 
 
-def _failure(findings: Findings, cause: tuple[Any, ...], trials: pd.DataFrame) -> Failure:
-    status, agent, error = cause
+def _failure(findings: Findings, status: str, agent: str, trials: pd.DataFrame) -> Failure:
+    messages = trials["error"].value_counts()
+    error = min(messages[messages == messages.max()].index)
     return Failure(
         agent=agent or ("the engine" if (error or "").startswith(ENGINE_FAULT) else "the worker"),
         error=shortened(error or "no error was recorded", LONGEST_ERROR),
         status=status,
         trials=len(trials),
         arms=tuple(arm for arm in findings.arms if (trials["arm"] == arm).any()),
+        others=len(messages) - 1,
         prompts=tuple(dict.fromkeys(trials["prompt_id"].astype(str)))[:NAMED_PROMPTS],
     )

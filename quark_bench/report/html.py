@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+import re
+from base64 import b64encode
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 
-import pandas as pd
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from quark_bench.compare import Comparison, Ratio
+from quark_bench import units
 from quark_bench.plain import plain, shortened
-from quark_bench.report import figures, gate_cells, gate_sentences, sentences
-from quark_bench.report.cells import grid, interval, score_rows, speed_rows
-from quark_bench.report.dag import dag_svg
+from quark_bench.report import categories, environment, figures, gate_cells, gate_sentences, sentences
+from quark_bench.report.agent_cells import agent_grids
+from quark_bench.report.categories import Categories
+from quark_bench.report.cells import PERCENTILES, grid, more_rows, score_rows, speed_rows
+from quark_bench.report.dag import Weight, dag_svg
 from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings
+from quark_bench.report.pairs import Pairs, pairs_of
+from quark_bench.report.ratios import ratios
+from quark_bench.report.tiles import tiles
+from quark_bench.report.timeline import timeline
 from quark_bench.report.waterfall import Lane, lanes, typical_trial
-from quark_bench.units import COUNT, RATIO, SCORE, SECONDS, SHARE, Unit
+from quark_bench.units import SCORE, SECONDS
 
 MOST_FAILURES = 20
 """Kinds of failure that are listed; the page says how many more there are."""
@@ -28,73 +34,54 @@ MOST_FAILURES = 20
 LONGEST_TEXT = 20_000
 """Characters of any one text that the page takes; of a longer one it says how many there were."""
 
-AGENT_COLUMNS: tuple[tuple[str, str, Unit], ...] = (
-    ("calls", "calls", COUNT),
-    ("failed", "failed", COUNT),
-    ("fallback", "fallback", COUNT),
-    ("skipped", "skipped", COUNT),
-    ("cached", "cached", COUNT),
-    ("p50_s", "median", SECONDS),
-    ("p95_s", "95 %", SECONDS),
-    ("queue_s", "mean wait", SECONDS),
-    ("work_share", "of work", SHARE),
-    ("critical_path_share", "of critical path", SHARE),
-    ("tokens_in", "tokens in", COUNT),
-    ("tokens_out", "tokens out", COUNT),
-    ("simulated_share", "simulated", SHARE),
-)
-"""Column of the agents' table, header, unit."""
-BARRED = ("work_share", "critical_path_share")
-"""Columns in which a bar leads the eye to the agents worth speeding up."""
+CONTENTS = "<nav></nav>"
+"""Stands in the template where the contents go once it is known what there is."""
+LONGEST_NAME = 300
+"""Characters of a text that is only named in passing."""
 
 
 def render(findings: Findings) -> str:
-    """The findings as one HTML document: no network, no script, everything from outside escaped."""
-    return _template().render(
+    """The findings as one HTML document: no network, no script but ours, everything from outside escaped."""
+    script, pairs, by_category = _resource("report.js"), pairs_of(findings), categories.categories(findings)
+    page = _template().render(
         css=Markup(_resource("report.css")),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
         manifest=findings.manifest,
         findings=findings,
         say=sentences,
+        units=units,
         gate=findings.gate,
         gate_say=gate_sentences,
         gate_cells=gate_cells,
+        categories=categories,
+        environment=environment,
         colours=figures.COLOURS,
         speed=grid(findings, speed_rows(findings)),
+        more=grid(findings, more_rows(findings)),
+        percentiles=grid(findings, PERCENTILES),
         scores=grid(findings, score_rows(findings)),
         score_differences=_score_differences(findings),
-        figures=_figures(findings),
-        dag=Markup(dag_svg(findings.layout)),  # noqa: S704 - names are escaped there
+        figures=_figures(findings, pairs, by_category),
+        pairs=pairs,
+        by_category=by_category,
+        dag=Markup(dag_svg(findings.layout, _weights(findings))),  # noqa: S704 - names are escaped there
         example=_example(findings),
-        agents=_agent_grids(findings),
+        timeline=timeline(findings),
+        agents=agent_grids(findings),
         failures=kinds_of_failure(findings, MOST_FAILURES),
         facts=_facts(findings),
-        tiles=_tiles(findings),
-        prompt_text=lambda prompt_id: _prompt_text(findings, prompt_id),
+        tiles=tiles(findings),
+        prompt_text=lambda prompt_id: brief(_prompt_text(findings, prompt_id)),
+        brief=brief,
     )
+    return page.replace(CONTENTS, f'<nav aria-label="Contents"><ul>{_contents(page)}</ul></nav>', 1)
 
 
-@dataclass(frozen=True, slots=True)
-class AgentCell:
-    """A number of the agents' table; `percent` draws a bar behind it, None draws none."""
-
-    text: str
-    percent: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class AgentRow:
-    """An agent and its numbers."""
-
-    agent: str
-    cells: tuple[AgentCell, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AgentGrid:
-    """The agents of one arm, a row each."""
-
-    headers: tuple[str, ...]
-    rows: tuple[AgentRow, ...]
+def _contents(page: str) -> str:
+    """Links to the sections that the page has; texts from outside are escaped, so none looks like one."""
+    found = re.findall(r'<section id="([a-z]+)">\n<h2>([^<]+)</h2>', page)
+    return "".join(f'<li><a href="#{place}">{title}</a></li>' for place, title in found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +96,6 @@ class ScoreDifference:
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
-    """A number at the top of the page; `tone` is `good`, `bad` or empty."""
-
-    label: str
-    value: str
-    detail: str
-    tone: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Example:
     """The prompt of the waterfall, with its record in each arm."""
 
@@ -126,51 +103,6 @@ class Example:
     text: str
     reference: tuple[str, ...]
     lanes: tuple[Lane, ...]
-
-
-def _tiles(findings: Findings) -> list[Tile]:
-    """The few numbers that are read first."""
-    ended = findings.manifest["conservation"]
-    found = findings.main_comparison
-    answered = ended["ok"] + ended["degraded"]
-    tiles = _comparison_tiles(found) if found else _arm_tiles(findings, findings.arms[-1])
-    tone = "bad" if answered < ended["planned"] else "good"
-    tiles.append(Tile("answered", f"{COUNT.format(answered)} of {COUNT.format(ended['planned'])}", "trials", tone))
-    if findings.slos:
-        met = sum(result.met is True for result in findings.slos)
-        missed = any(result.given and result.met is False for result in findings.slos)
-        tone = "bad" if missed else "good" if met == len(findings.slos) else ""
-        wanted = "objectives met" if any(result.given for result in findings.slos) else "default targets met"
-        tiles.append(Tile(wanted, f"{met} of {len(findings.slos)}", "service levels", tone))
-    return tiles
-
-
-def _comparison_tiles(found: Comparison) -> list[Tile]:
-    differ = found.answers_differ_count
-    return [
-        _ratio_tile("throughput gain", found.throughput, "block"),
-        _ratio_tile("latency gain", found.latency, "prompt"),
-        Tile("answers that differ", COUNT.format(differ), f"{found.b} vs {found.a}", "bad" if differ else "good"),
-    ]
-
-
-def _ratio_tile(label: str, ratio: Ratio, counted: str) -> Tile:
-    bounds = interval(RATIO, ratio.low, ratio.high)
-    tone = ""
-    if ratio.low is not None and ratio.high is not None:
-        tone = "good" if ratio.low > 1 else "bad" if ratio.high < 1 else ""
-    stated = f"{bounds}, {sentences.plural(ratio.n, counted)}" if bounds else ratio.note
-    return Tile(label, RATIO.format(ratio.value), stated, tone)
-
-
-def _arm_tiles(findings: Findings, arm: str) -> list[Tile]:
-    shown = (("median latency", "p50_latency_s"), ("95 % latency", "p95_latency_s"), ("throughput", "throughput_per_s"))
-    measures = ((label, findings.measure(arm, name)) for label, name in shown)
-    return [
-        Tile(f"{label}, {arm}", each.unit.format(each.value), interval(each.unit, each.low, each.high) or each.note)
-        for label, each in measures
-        if each is not None
-    ]
 
 
 @cache
@@ -188,19 +120,40 @@ def _bounded(value: object) -> object:
     return value
 
 
+def brief(text: str) -> str:
+    """The beginning of a text that is named, not shown."""
+    return shortened(text, LONGEST_NAME)
+
+
 def _resource(name: str) -> str:
     return files("quark_bench.report").joinpath(name).read_text("utf-8")
 
 
-def _figures(findings: Findings) -> dict[str, Markup]:
+def _figures(findings: Findings, pairs: Pairs | None, by_category: Categories | None) -> dict[str, Markup]:
     """The figures that there is something to draw for; matplotlib has escaped their texts."""
     drawn = {
+        "forest": figures.forest_figure(findings, ratios(findings)),
+        "pairs": figures.pairs_figure(findings, pairs),
+        "categories": figures.categories_figure(findings, by_category),
         "attribution": figures.attribution_figure(findings),
         "latency": figures.latency_figure(findings),
         "waterfall": figures.waterfall_figure(findings),
+        "load": figures.load_figure(findings),
         "order": figures.order_figure(findings),
     }
     return {name: Markup(svg) for name, svg in drawn.items() if svg is not None}  # noqa: S704 - our own drawing
+
+
+def _weights(findings: Findings) -> dict[str, Weight]:
+    """What each agent takes under the last arm, and its share of the critical paths there."""
+    table = findings.agents.get(findings.arms[-1])
+    if table is None:
+        return {}
+    return {
+        str(agent): Weight(SECONDS.format(float(row["p50_s"])), float(row["critical_path_share"]))
+        for agent, row in table.iterrows()
+        if row["calls"] > 0
+    }
 
 
 def _example(findings: Findings) -> Example | None:
@@ -216,29 +169,6 @@ def _example(findings: Findings) -> Example | None:
 def _prompt_text(findings: Findings, prompt_id: str) -> str:
     prompt = findings.prompts.get(prompt_id)
     return prompt.text if prompt else ""
-
-
-def _agent_grids(findings: Findings) -> dict[str, AgentGrid]:
-    """The agents' table of each arm; columns that say nothing in any arm are left out."""
-    tables = {arm: findings.agents[arm] for arm in findings.arms if arm in findings.agents}
-    shown = [column for column in AGENT_COLUMNS if any(_says_something(t, column[0]) for t in tables.values())]
-    headers = tuple(header for _, header, _ in shown)
-    return {arm: AgentGrid(headers, tuple(_agent_rows(table, shown))) for arm, table in tables.items()}
-
-
-def _agent_rows(table: pd.DataFrame, shown: Sequence[tuple[str, str, Unit]]) -> Iterator[AgentRow]:
-    for agent, row in table.iterrows():
-        yield AgentRow(
-            str(agent), tuple(_agent_cell(float(row[name]), unit, name in BARRED) for name, _, unit in shown)
-        )
-
-
-def _says_something(table: pd.DataFrame, name: str) -> bool:
-    return name in table and bool(table[name].fillna(0).astype(bool).any())
-
-
-def _agent_cell(value: float, unit: Unit, barred: bool) -> AgentCell:
-    return AgentCell(unit.format(value), round(min(1.0, value) * 100, 1) if barred and not math.isnan(value) else None)
 
 
 def _score_differences(findings: Findings) -> list[ScoreDifference]:

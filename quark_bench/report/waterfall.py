@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from quark_bench.record import REFUSAL
 from quark_bench.report.findings import Findings
@@ -67,17 +69,28 @@ def typical_trial(findings: Findings) -> tuple[str, int] | None:
 
 def lanes(findings: Findings, prompt_id: str, repeat: int | None = None) -> tuple[Lane, ...]:
     """The prompt's records, arm by arm; of one repeat or, for None, of all."""
-    chosen, spans = findings.trials.of_prompt(prompt_id)
-    if repeat is not None:
-        chosen = chosen[chosen["repeat"] == repeat]
-    return tuple(
-        _lane(findings, record, spans[(spans["arm"] == arm) & (spans["repeat"] == record["repeat"])])
-        for arm in findings.arms
-        for _, record in chosen[chosen["arm"] == arm].sort_values("repeat").iterrows()
-    )
+    found = lanes_of(findings, [prompt_id])[prompt_id]
+    return tuple(lane for lane in found if repeat in (None, lane.repeat))
 
 
-def _lane(findings: Findings, record: pd.Series, spans: pd.DataFrame) -> Lane:
+def lanes_of(findings: Findings, prompt_ids: Sequence[str]) -> dict[str, tuple[Lane, ...]]:
+    """The records of each of these prompts, arm by arm and repeat by repeat; the tables are read once for all."""
+    records, spans = findings.trials.of_prompts(prompt_ids)
+    position = {arm: number for number, arm in enumerate(findings.arms)}
+    by_trial = defaultdict(list)
+    for span in spans.to_dict("records"):
+        by_trial[span["prompt_id"], span["arm"], span["repeat"]].append(span)
+    found: dict[str, list[Lane]] = {prompt_id: [] for prompt_id in prompt_ids}
+    for record in records[records["arm"].isin(position)].to_dict("records"):
+        own = by_trial[record["prompt_id"], record["arm"], record["repeat"]]
+        found[record["prompt_id"]].append(_lane(findings, record, own))
+    return {
+        prompt_id: tuple(sorted(own, key=lambda lane: (position[lane.arm], lane.repeat)))
+        for prompt_id, own in found.items()
+    }
+
+
+def _lane(findings: Findings, record: Mapping[Any, Any], spans: Sequence[Mapping[Any, Any]]) -> Lane:
     admitted_s = float(record["start_s"])
     order = {agent: position for position, (agent, _) in enumerate(findings.layout)}
     chain = _chain(findings, spans)
@@ -91,7 +104,7 @@ def _lane(findings: Findings, record: pd.Series, spans: pd.DataFrame) -> Lane:
             end_s=span["end_s"] - admitted_s,
             on_chain=span["agent"] in chain,
         )
-        for span in spans.to_dict("records")
+        for span in spans
     ]
     bars.sort(key=lambda bar: (order.get(bar.agent, len(order)), bar.attempt))
     return Lane(
@@ -105,13 +118,15 @@ def _lane(findings: Findings, record: pd.Series, spans: pd.DataFrame) -> Lane:
     )
 
 
-def _chain(findings: Findings, spans: pd.DataFrame) -> frozenset[str]:
+def _chain(findings: Findings, spans: Sequence[Mapping[Any, Any]]) -> frozenset[str]:
     """Agents on the longest path through the DAG, each taking the sum of its attempts."""
-    taken_s = (spans["end_s"] - spans["start_s"]).groupby(spans["agent"]).sum()
+    taken_s: defaultdict[str, float] = defaultdict(float)
+    for span in spans:
+        taken_s[span["agent"]] += span["end_s"] - span["start_s"]
     names = [agent for agent, _ in findings.layout]
     position = {agent: index for index, agent in enumerate(names)}
     needs = [[position[need] for need in needed] for _, needed in findings.layout]
-    chain = longest_chain([float(taken_s.get(agent, 0.0)) for agent in names], needs)
+    chain = longest_chain([taken_s[agent] for agent in names], needs)
     return frozenset(names[index] for index in chain)
 
 

@@ -1,0 +1,26 @@
+"""Figures: each one `<svg>` element, the same for the same findings.
+
+Each arm keeps one colour, line style and marker throughout, told apart without colour vision and on light and
+dark pages alike.
+"""
+
+from quark_bench.report.figures.axes import COLOURS, LONGEST_TITLE
+from quark_bench.report.figures.calls import waterfall_figure
+from quark_bench.report.figures.categories import categories_figure
+from quark_bench.report.figures.gains import attribution_figure, forest_figure
+from quark_bench.report.figures.latency import latency_figure
+from quark_bench.report.figures.order import load_figure, order_figure
+from quark_bench.report.figures.pairs import pairs_figure
+
+__all__ = [
+    "COLOURS",
+    "LONGEST_TITLE",
+    "attribution_figure",
+    "categories_figure",
+    "forest_figure",
+    "latency_figure",
+    "load_figure",
+    "order_figure",
+    "pairs_figure",
+    "waterfall_figure",
+]
