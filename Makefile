@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test check bench peers table soak format clean
+.PHONY: demo test check bench peers table report soak format clean
 
 demo: $(READY)
 	$(BIN)/quark-bench run datasets/quickstart.jsonl
@@ -31,6 +31,10 @@ peers: $(READY)
 # Into the README goes what the last `make bench` found.
 table: $(READY)
 	$(BIN)/python tests/benchmarks/readme.py .benchmarks/bench.json README.md
+
+# The example report in reports/example and its picture, in two minutes.
+report: $(READY)
+	$(BIN)/python -m tests.gallery
 
 # The judged repetitions of every fault; its table is tests/soak/RESULTS.md.
 soak: $(READY)

@@ -184,26 +184,26 @@ def relabelled(records: pd.DataFrame, draws: np.random.Generator, tries: int) ->
         yield [_ratio("latency", latency, len(longer)), _ratio("throughput", throughput, len(slower))]
 
 
-def agent_durations(trials: Trials) -> pd.DataFrame:
-    """A row per trial and agent that was called: `arm, prompt_id, repeat, session, block, agent` and the seconds that
-    its attempts took, `latency_s`. Failed calls are left out: they end when they like."""
+def agent_durations(trials: Trials, arm: str | None = None) -> pd.DataFrame:
+    """A row per trial, of an arm or of all, and agent that was called: `arm, prompt_id, repeat, session, block, agent`
+    and the seconds that its attempts took, `latency_s`. Failed calls are left out: they end when they like."""
     trial = ["arm", "prompt_id", "repeat", "session", "block", "agent"]
     found = []
-    for spans in trials.spans([*trial, "status", "start_s", "end_s"]):
+    for spans in trials.spans([*trial, "status", "start_s", "end_s"], arm):
         called = spans[spans["status"].isin(("ok", "fallback"))]
         taken = called.assign(latency_s=called["end_s"] - called["start_s"])
         found.append(taken.groupby(trial, observed=True, sort=False)["latency_s"].sum().reset_index())
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=[*trial, "latency_s"])
 
 
-def agent_changes(durations: pd.DataFrame, agents: Sequence[str]) -> list[Change]:
+def agent_changes(durations: pd.DataFrame, agents: Sequence[str], *, side_by_side: bool = True) -> list[Change]:
     """How much longer each agent took, as `agent_durations` has it; p-values adjusted for there being several."""
     found = []
     for name in agents:
         calls = durations[durations["agent"] == name].drop(columns="agent")
         timed = comparable_times(in_both(pair_up(calls.assign(status="ok", answer=None, start_s=0.0), ARMS)), 2)
         before, after = (timed[f"latency_s_{number}"].to_numpy(np.float64) for number in (0, 1))
-        longer = paired_test(np.log(after / before), levels_of(timed))
+        longer = paired_test(np.log(after / before), _levels(timed, blocks=side_by_side))
         found.append(_ratio(name, longer, len(timed), _mean(before), _mean(after)))
     adjusted = iter(false_discovery([change.p for change in found if change.p is not None]))
     return [change if change.p is None else replace(change, p=next(adjusted)) for change in found]

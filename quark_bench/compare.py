@@ -73,7 +73,7 @@ def compare_arms(
     paired = pair_up(records, (a, b))
     timed = comparable_times(paired, 2)
     latency = _latency_ratio(timed, 0, 1)
-    differ = _prompts_answered_differently(paired)
+    differ = prompts_answered_differently(paired)
     return Comparison(
         a=a,
         b=b,
@@ -87,7 +87,7 @@ def compare_arms(
         mde=stats.minimum_detectable_effect(latency.se),
         answers_differ=differ[:MOST_NAMED],
         answers_differ_count=len(differ),
-        scores=_score_differences(paired, [name for name in measures_a if name in measures_b]),
+        scores=score_differences(paired, [name for name in measures_a if name in measures_b]),
         went_sequential=(_count(measures_a, "sequential_records"), _count(measures_b, "sequential_records")),
     )
 
@@ -122,7 +122,7 @@ def _block_ratio(shared: pd.DataFrame, slow: int, fast: int) -> Ratio:
     return stats.paired_log_ratio(shared[f"makespan_s_{slow}"], shared[f"makespan_s_{fast}"], groups)
 
 
-def _prompts_answered_differently(paired: pd.DataFrame) -> tuple[str, ...]:
+def prompts_answered_differently(paired: pd.DataFrame) -> tuple[str, ...]:
     """Ids of the prompts whose answers differ in any repeat that both arms answered, in the records' order."""
     both = paired[answered(paired, 0) & answered(paired, 1)]
     first, second = both["answer_0"], both["answer_1"]
@@ -130,7 +130,7 @@ def _prompts_answered_differently(paired: pd.DataFrame) -> tuple[str, ...]:
     return tuple(dict.fromkeys(both.loc[differ, "prompt_id"].astype(str)))
 
 
-def _score_differences(paired: pd.DataFrame, names: Sequence[str]) -> dict[str, Interval]:
+def score_differences(paired: pd.DataFrame, names: Sequence[str]) -> dict[str, Interval]:
     """By score, the mean of b - a over prompts with a paired t interval; sessions do not matter to answers.
 
     Source: Miller 2024, arXiv 2411.00640, paired differences clustered by prompt.

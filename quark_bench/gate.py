@@ -18,6 +18,7 @@ from quark_bench import store
 from quark_bench.baseline import Against, Baseline, find_baseline
 from quark_bench.bench import chosen_chaos, disturb, open_executor, opening_stage
 from quark_bench.changes import ARMS, BASELINE, CANDIDATE
+from quark_bench.comparable import changed_conditions, changed_questions, dependent_trials
 from quark_bench.dataset import Dataset
 from quark_bench.errors import UsageError
 from quark_bench.execute import Executor
@@ -271,18 +272,12 @@ def _stored_arm(baseline: Baseline, manifest: Manifest, how: Arm) -> Stored | No
         return None
     then, ran = run.manifest, (how.strategy.value, how.in_flight)
     alike = [arm["name"] for arm in then["arms"] if (arm["strategy"], arm["in_flight"]) == ran]
-    differences = {
-        "the data set changed": then["dataset"]["hash"] != manifest["dataset"]["hash"],
-        "the scorers changed": then["scorers"] != manifest["scorers"],
-        "the model changed": then["pipeline"]["model"] != manifest["pipeline"]["model"],
-        "the simulated latency changed": then["pipeline"]["latency_profile"] != manifest["pipeline"]["latency_profile"],
-        "the chaos changed": then.get("chaos") != manifest.get("chaos"),
-        "it answered from a cache": bool(then.get("cache")),
-        "it learned as it went": bool(then["pipeline"].get("learns_in")),
-        "it is not complete": then["state"] != "complete",
-        f"it has no arm that ran {how.strategy.value} with {how.in_flight} in flight": not alike,
-    }
-    if found := [what for what, differs in differences.items() if differs]:
+    found = [*changed_questions(then, manifest), *changed_conditions(then, manifest), *dependent_trials(then)]
+    if then["state"] != "complete":
+        found.append("it is not complete")
+    if not alike:
+        found.append(f"it has no arm that ran {how.strategy.value} with {how.in_flight} in flight")
+    if found:
         raise UsageError(
             f"--against {run.path}: not comparable: {', '.join(found)}; measure it anew, or compare with a git revision"
         )

@@ -6,10 +6,12 @@ import dataclasses
 import html
 from typing import TYPE_CHECKING
 
+from quark_bench.capacity import Capacity
 from quark_bench.compare import Comparison
 from quark_bench.gate_result import GateResult
 from quark_bench.report import sentences
 from quark_bench.units import RATIO, SHARE
+from quark_bench.what_if import WhatIf
 
 if TYPE_CHECKING:
     from quark_bench.run import Run
@@ -45,6 +47,44 @@ class ShownComparison(Comparison):
             f"<th scope='col'>95 % interval</th></tr></thead><tbody>{body}</tbody></table>"
             f"<p>{html.escape(told)}.</p>"
         )
+
+
+class ShownWhatIf(WhatIf):
+    """A WhatIf that reads as sentences in a terminal and as tables in a notebook."""
+
+    @classmethod
+    def of(cls, found: WhatIf) -> ShownWhatIf:
+        fields = (field.name for field in dataclasses.fields(WhatIf))
+        return cls(**{name: getattr(found, name) for name in fields})
+
+    def __repr__(self) -> str:
+        from quark_bench.report.what_if_table import headline
+
+        return headline(self)
+
+    def _repr_html_(self) -> str:
+        from quark_bench.report.what_if_table import what_if_table
+
+        return as_html(what_if_table(self, ""))
+
+
+class ShownCapacity(Capacity):
+    """A Capacity that reads as sentences in a terminal and as a table in a notebook."""
+
+    @classmethod
+    def of(cls, found: Capacity) -> ShownCapacity:
+        fields = (field.name for field in dataclasses.fields(Capacity))
+        return cls(**{name: getattr(found, name) for name in fields})
+
+    def __repr__(self) -> str:
+        from quark_bench.report.capacity_table import walls_told
+
+        return " ".join(walls_told(self))
+
+    def _repr_html_(self) -> str:
+        from quark_bench.report.capacity_table import capacity_table
+
+        return as_html(capacity_table(self, ""))
 
 
 def run_html(run: Run) -> str:

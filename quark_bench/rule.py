@@ -134,7 +134,11 @@ def _confirmed(first: Judged, second: Judged | None) -> Judged:
         return first
     if second.verdict is Verdict.REGRESSED:
         return replace(first, why="regressed in both of two measurements", again=second.change)
-    return replace(first, verdict=Verdict.PASS, why="a second measurement did not confirm it", again=second.change)
+    if second.verdict is Verdict.PASS:
+        return replace(first, verdict=Verdict.PASS, why="a second measurement did not confirm it", again=second.change)
+    return replace(
+        first, verdict=Verdict.INCONCLUSIVE, why="a second measurement could not confirm it", again=second.change
+    )
 
 
 def alarms(judged: Iterable[Judged]) -> tuple[str, ...]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from quark_bench import store
+from quark_bench.arm_run import agent_named, arm_run, factors_of, least_busy, overheads, threads
+from quark_bench.capacity import Asked, Capacity, capacity, counts, place_of
 from quark_bench.compare import Attribution, Comparison, attribute, compare_arms
 from quark_bench.critical_path import Layout
 from quark_bench.dataset import Dataset, Prompt, PromptsById
@@ -25,6 +29,7 @@ from quark_bench.sources import read_bounded
 from quark_bench.span_sums import SpanSums, sum_spans
 from quark_bench.stored_trials import StoredTrials
 from quark_bench.trials import SCORE_PREFIX
+from quark_bench.what_if import WhatIf, what_if
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -107,6 +112,50 @@ class Run:
                 raise UsageError(f"run {self.path.name} has no arm {arm!r}; its arms: {', '.join(self.arms)}")
         return shown(compare_arms(self._paired_columns, a, b, self.measures[a], self.measures[b]))
 
+    def what_if(
+        self, agents: Mapping[str, float] | None = None, drop: Collection[str] = (), *, arm: str | None = None
+    ) -> WhatIf:
+        """What an arm, the last unless named, would do with the durations of `agents` multiplied, and without `drop`.
+
+        Without either, only what making each agent faster gives. Names compare without case and underscores. Raises
+        UsageError for an unknown arm or agent, with the nearest, and for an arm without records.
+        """
+        chosen = arm_run(self.manifest, self.measures, self.trials, arm or self.arms[-1])
+        factors = factors_of(self.layout, self._answer, agents or {}, drop)
+        return shown_what_if(what_if(self.trials, chosen, self.layout, self._answer, factors))
+
+    def capacity(  # noqa: PLR0913 - one parameter per option of `quark-bench whatif --workers`
+        self,
+        workers: Sequence[int],
+        in_flight: Sequence[int] = (8,),
+        *,
+        agents: Mapping[str, float] | None = None,
+        drop: Collection[str] = (),
+        arm: str | None = None,
+        granularity: str | None = None,
+        cores: float = 1.0,
+        rates: Mapping[str, float] | None = None,
+        seed: int = 0,
+    ) -> Capacity:
+        """What the pipeline would do on each number of workers with each number of prompts in flight, simulated.
+
+        Prompts are drawn from the records of an arm, the one with the fewest in flight unless named. `cores` are those
+        of a worker, `rates` calls a second by agent, or by several that share them, as in `{"reasoning,planning": 20}`;
+        `granularity` is chunk or agent, None the run's. Raises UsageError for what the run does not have, with the
+        nearest, and for numbers that are not above 0.
+        """
+        chosen = arm_run(self.manifest, self.measures, self.trials, arm or least_busy(self.manifest))
+        factors = factors_of(self.layout, self._answer, agents or {}, drop)
+        place = place_of(self.layout, granularity or self.manifest["granularity"]["choice"], cores, rates or {})
+        place = replace(place, threads=threads(self.manifest))
+        asked = Asked(counts("workers", workers), counts("in_flight", in_flight), place, factors)
+        found = capacity(self.trials, chosen, self.layout, asked, overheads(self.manifest), np.random.default_rng(seed))
+        return shown_capacity(found)
+
+    @property
+    def _answer(self) -> str:
+        return agent_named(self.manifest["pipeline"]["answer"], self.layout)
+
     @cached_property
     def _paired_columns(self) -> pd.DataFrame:
         """What comparing needs of the records of all arms."""
@@ -180,6 +229,20 @@ def shown(comparison: Comparison) -> Comparison:
     from quark_bench.notebook import ShownComparison
 
     return ShownComparison.of(comparison)
+
+
+def shown_what_if(found: WhatIf) -> WhatIf:
+    """The prediction with a face: sentences in a terminal, tables in a notebook."""
+    from quark_bench.notebook import ShownWhatIf
+
+    return ShownWhatIf.of(found)
+
+
+def shown_capacity(found: Capacity) -> Capacity:
+    """The simulation with a face: sentences in a terminal, a table in a notebook."""
+    from quark_bench.notebook import ShownCapacity
+
+    return ShownCapacity.of(found)
 
 
 def summary(run: Run) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from quark_bench.changes import (
     noise_of,
     relabelled,
 )
+from quark_bench.comparable import worth_of_stored
 from quark_bench.dataset import Dataset
 from quark_bench.errors import UsageError
 from quark_bench.gate_result import NULL, RUN, AgentChange, GateResult, NullRates
@@ -35,8 +36,6 @@ from quark_bench.units import SHARE
 RELABELLINGS = 1_000
 NOTABLE = 0.01
 """Of the trial's latency: an agent that changed by less is not worth naming, by however many times."""
-MACHINE = ("host", "cpu", "cores", "memory", "python")
-"""Parts of a run's provenance that say where it was measured."""
 Stored = tuple[Run, str]
 """A stored run, and the arm of it that is the baseline."""
 Clusters = Mapping[str, str]
@@ -53,7 +52,7 @@ class Weighed:
 
 def weigh(run: Run, stored: Stored | None, repeats: range, clusters: Clusters | None) -> Weighed:
     """The verdicts by these repeats alone, against the run's own baseline or a stored one."""
-    records = _records(run)
+    records = arm_records(run)
     records = records[records["repeat"].isin(repeats)]
     if stored is None:
         noise, changes = noise_of(records, BASELINE), changes_of(records, run.trials.scorers, clusters)
@@ -64,7 +63,8 @@ def weigh(run: Run, stored: Stored | None, repeats: range, clusters: Clusters | 
     return Weighed(records, judge(changes, Conditions(noise)), noise)
 
 
-def _records(run: Run, arm: str | None = None) -> pd.DataFrame:
+def arm_records(run: Run, arm: str | None = None) -> pd.DataFrame:
+    """What comparing needs of the records of an arm, or of all."""
     scores = (SCORE_PREFIX + name for name in run.trials.scorers)
     records = run.trials.records([*PAIRED, "cost_usd", *scores], arm)
     return records.assign(arm=records["arm"].astype(str), status=records["status"].astype(str))
@@ -74,7 +74,7 @@ def _beside(records: pd.DataFrame, stored: Stored, repeats: range) -> pd.DataFra
     """The candidate's records and those of a stored arm, numbered as if they had been one session."""
     run, arm = stored
     ours = records.assign(repeat=records["repeat"] - repeats.start)
-    return pd.concat([_records(run, arm).assign(arm=BASELINE), ours], ignore_index=True).assign(session=0)
+    return pd.concat([arm_records(run, arm).assign(arm=BASELINE), ours], ignore_index=True).assign(session=0)
 
 
 def clusters_of(dataset: Dataset, field: str | None) -> dict[str, str] | None:
@@ -174,11 +174,6 @@ def what_it_takes(latency: Change, components: tuple[float, float] | None, once:
 
 
 def _worth(manifest: Manifest, gating: Mapping[str, object]) -> str:
-    then, now = gating["provenance"], manifest["provenance"]
+    then = gating["provenance"]
     assert isinstance(then, Mapping), "kept with every stored run"
-    moved = [name for name in MACHINE if then.get(name) != now.get(name)]
-    where = f"another machine ({', '.join(moved)} differ)" if moved else "this machine at another time"
-    return (
-        f"the baseline was measured on {where}: a trend, no verdict. Of identical code such comparisons call 8 to 35 % "
-        "different; name a git revision for a verdict"
-    )
+    return f"{worth_of_stored(then, manifest['provenance'])}; name a git revision for a verdict"

@@ -586,7 +586,7 @@ def test_a_pyproject_without_settings_changes_nothing(here):
 # -- help
 
 
-@pytest.mark.parametrize("command", ["", "run", "graph", "ls", "show", "report", "history", "init"])
+@pytest.mark.parametrize("command", ["", "run", "graph", "ls", "show", "report", "compare", "index", "history", "init"])
 def test_help_fits_80_columns_and_shows_an_example(tmp_path, command):
     told = quark_bench(tmp_path, *command.split(), "--help")
     assert (told.code, told.err) == (0, "")

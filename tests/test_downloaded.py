@@ -75,12 +75,14 @@ def rewrite(run_path, change):
 
 
 def look(run_path):
-    """Everything that looks at a run: `ls`, `show`, one prompt, the report, a notebook."""
+    """Everything that looks at a run: `ls`, `show`, one prompt, the report, what-if, a notebook."""
     out = ["--out", str(run_path.parent)]
     for arguments in (["ls"], ["ls", "--json"], ["show", run_path.name], ["show", run_path.name, "--json"]):
         call([*arguments, *out])
     call(["show", run_path.name, "q-2", *out])
     call(["report", run_path.name, *out])
+    call(["whatif", run_path.name, *out])
+    call(["whatif", run_path.name, "--workers", "1", "--in-flight", "2", *out])
     Run(run_path)._repr_html_()
 
 

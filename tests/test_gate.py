@@ -71,11 +71,11 @@ def of(found, measure):
 
 
 def test_a_slower_candidate_regresses_is_measured_twice_and_its_agent_is_named(gated):
-    found = gated(assistant(look_s=0.012), assistant())
+    found = gated(assistant(look_s=0.02), assistant())
     assert found.result.verdict is Verdict.REGRESSED
     assert found.result.exit_code == 1
     latency = of(found, "latency")
-    assert 1.5 < latency.change.low < latency.change.worse < latency.change.high < 4
+    assert 1.5 < latency.change.low < latency.change.worse < latency.change.high
     assert latency.again is not None
     assert found.result.measurements == 2
     assert [each.change.measure for each in found.result.agents if each.slower] == ["look"]
@@ -229,7 +229,7 @@ class Interrupted(Silent):
 
 @pytest.mark.parametrize(("measurement", "block"), [(0, 0), (0, 31), (1, 9)])
 def test_a_gate_goes_on_and_measures_both_sides_of_a_pair_in_one_session(measurement, block, gated, tmp_path):
-    sides = assistant(look_s=0.008), assistant()
+    sides = assistant(look_s=0.02), assistant()
     with pytest.raises(RunInterrupted, match="quark-bench gate --resume"):
         gated(*sides, watcher=Interrupted(measurement, block))
     found = gated(*sides, resume="last")

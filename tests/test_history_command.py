@@ -1,53 +1,30 @@
 """`quark-bench history`: what it tells about the runs of a folder, and the files that it writes."""
 
-import copy
 import csv
+import functools
 import json
 from xml.etree import ElementTree
 
 import pytest
 
-from quark_bench import Dataset, Pipeline, agent, bench
 from quark_bench.cli.app import call
 from quark_bench.errors import UsageError
 from quark_bench.measures import measure_names
 
-
-@agent
-async def answer(prompt):
-    return prompt.text
+from .kept_runs import keep_again, real_manifest
 
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory):
     """That of a real run."""
-    pipeline, prompts = (
-        Pipeline("echo", [answer], answer="answer"),
-        Dataset.of([f"prompt {n}" for n in range(8)], "few"),
-    )
-    made = bench(prompts, pipeline, on="inline", warmup=1, scores=(), out=tmp_path_factory.mktemp("made"))
-    return json.loads((made.path / "manifest.json").read_text())
+    return real_manifest(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
 def keep(manifest, tmp_path, monkeypatch):
     """`keep(day, latency_s, change)`: the run again, as if made on that day with that latency, its manifest changed."""
     monkeypatch.chdir(tmp_path)
-
-    def kept(day, latency_s=None, change=lambda manifest: None):
-        again = copy.deepcopy(manifest)
-        again["run_id"] = f"202603{day:02d}-120000-few"
-        again["started"] = f"2026-03-{day:02d}T12:00:00+00:00"
-        again["provenance"]["commit"] = f"{day:012x}"
-        for measures in again["measures"].values():
-            measures["p50_latency_s"] |= {"value": latency_s, "low": None, "high": None, "note": ""}
-        change(again)
-        path = tmp_path / "reports" / again["run_id"]
-        path.mkdir(parents=True)
-        (path / "manifest.json").write_text(json.dumps(again))
-        return path
-
-    return kept
+    return functools.partial(keep_again, manifest, tmp_path / "reports")
 
 
 @pytest.fixture

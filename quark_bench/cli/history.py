@@ -60,7 +60,7 @@ class History:
 
     def trend(self, arm: str, measure: str) -> Trend:
         """One measure of one arm over the series."""
-        return trend(arm, measure, (_observed(run, arm, measure) for run in self.runs))
+        return trend(arm, measure, (observed(run, arm, measure) for run in self.runs))
 
     def titled(self, shown: Trend) -> str:
         """`p50_latency_s of async, support over few.jsonl, series 0123456789ab`, and how the runs were made."""
@@ -94,12 +94,12 @@ def history(
         people.print(line, highlight=False, markup=False)
     if table is not None:
         trends = [shown] if measure else _all(found, (arm,) if arm else found.arms)
-        _write("--csv", table, _csv(found.series, trends).encode())
+        write_file("--csv", table, _csv(found.series, trends).encode())
         people.print(f"CSV     {one_line(table)}", soft_wrap=True, highlight=False, markup=False)
     if plot is not None:
         from quark_bench.report.trend_figure import trend_figure
 
-        _write("--plot", plot, trend_figure(shown, found.titled(shown), plot.suffix.lower()[1:]))
+        write_file("--plot", plot, trend_figure(shown, found.titled(shown), plot.suffix.lower()[1:]))
         people.print(f"Plot    {one_line(plot)}", soft_wrap=True, highlight=False, markup=False)
     if as_json:
         print(as_text(_data(found, shown)))
@@ -128,15 +128,20 @@ def read_history(out: Path, named: str = LAST) -> History:
     return _of_series(runs, named, not_complete, unreadable)
 
 
-def _of_series(runs: Runs, named: str, not_complete: int, unreadable: int) -> History:
-    by_id: dict[str, list[Mapping[str, Any]]] = {}
-    known: dict[str, Series] = {}
+def by_series(runs: Runs) -> list[tuple[Series, Runs]]:
+    """The runs of each series, oldest first; the series of the newest run first."""
+    found: dict[str, tuple[Series, list[Mapping[str, Any]]]] = {}
     for run in reversed(runs):
-        series = known.setdefault((each := series_of(run)).id, each)
-        by_id.setdefault(series.id, []).append(run)
-    chosen = next(iter(known)) if named == LAST else _known("--series", named, known)
-    others = {other: (series, len(by_id[other])) for other, series in known.items() if other != chosen}
-    return History(known[chosen], by_id[chosen][::-1], others, not_complete, unreadable)
+        series = series_of(run)
+        found.setdefault(series.id, (series, []))[1].append(run)
+    return [(series, of_it[::-1]) for series, of_it in found.values()]
+
+
+def _of_series(runs: Runs, named: str, not_complete: int, unreadable: int) -> History:
+    found = {series.id: (series, of_it) for series, of_it in by_series(runs)}
+    chosen = next(iter(found)) if named == LAST else _known("--series", named, found)
+    others = {other: (series, len(of_it)) for other, (series, of_it) in found.items() if other != chosen}
+    return History(*found[chosen], others, not_complete, unreadable)
 
 
 def _known(option: str, name: str, known: Iterable[str]) -> str:
@@ -146,7 +151,8 @@ def _known(option: str, name: str, known: Iterable[str]) -> str:
     return name
 
 
-def _observed(run: Mapping[str, Any], arm: str, measure: str) -> Observation:
+def observed(run: Mapping[str, Any], arm: str, measure: str) -> Observation:
+    """What a run's manifest says of one measure of one arm."""
     about = run["run_id"], run["started"], str(run["provenance"].get("commit") or "")
     found = run.get("measures", {}).get(arm, {}).get(measure)
     if found is None:
@@ -210,7 +216,8 @@ def _data(found: History, shown: Trend) -> dict[str, Any]:
     }
 
 
-def _write(option: str, path: Path, data: bytes) -> None:
+def write_file(option: str, path: Path, data: bytes) -> None:
+    """Write what an option asked for. Raises UsageError where that cannot be."""
     try:
         path.write_bytes(data)
     except OSError as error:

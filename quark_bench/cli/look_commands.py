@@ -60,6 +60,42 @@ def report_command(run: RunName, out: Out = Path("reports")) -> int:
     return look.report(run, out)
 
 
+def compare_command(
+    first: Annotated[str, typer.Argument(metavar="RUN[:ARM]", help="A run, and an arm of it.", show_default=False)],
+    second: Annotated[str, typer.Argument(metavar="RUN[:ARM]", help="What is held against it.", show_default=False)],
+    html: Annotated[
+        Path | None, typer.Option(help="Write the comparison as one page to this file.", show_default=False)
+    ] = None,
+    out: Out = Path("reports"),
+    as_json: Json = False,
+) -> int:
+    """Compare two arms of a run, or of two runs, prompt by prompt.
+
+    Arms of one run were measured side by side. Two runs were not: between them it is a trend, and what does not compare
+    is told or refused. It is no verdict: the exit code is 0 whatever it shows. Without an arm it is a run's last one;
+    of one run, the first against the last.
+
+    \b
+    quark-bench compare last:sync last:async
+    quark-bench compare 20261127-054214-prompts last --html compared.html
+    """
+    from quark_bench.cli import compare
+
+    return compare.compare(first, second, out, page=html, as_json=as_json)
+
+
+def index_command(out: Out = Path("reports")) -> int:
+    """Write index.html, a page of all runs with the history of each series, and print its path.
+
+    \b
+    quark-bench index
+    quark-bench index --out reports/
+    """
+    from quark_bench.cli import index
+
+    return index.index(out)
+
+
 def history_command(
     measure: Annotated[
         str | None, typer.Option(help="A measure's name.  [default: p50_latency_s]", show_default=False)
@@ -92,6 +128,56 @@ def history_command(
     from quark_bench.cli import history
 
     return history.history(measure, one_arm, series, out, table=csv, plot=plot, as_json=as_json)
+
+
+def whatif_command(
+    run: RunName,
+    one_arm: Annotated[
+        str | None, typer.Option("--arm", help="An arm's name.  [default: the last]", show_default=False)
+    ] = None,
+    agents: Annotated[
+        list[str] | None, typer.Option("--agent", help="NAME=0.5: its durations times that; again for more agents.")
+    ] = None,
+    dropped: Annotated[list[str] | None, typer.Option("--drop", help="An agent to leave out; again for more.")] = None,
+    numbers_of_workers: Annotated[
+        str | None, typer.Option("--workers", help="Simulate these, as 1,10,100.", show_default=False)
+    ] = None,
+    numbers_in_flight: Annotated[
+        str | None, typer.Option("--in-flight", help="Simulate these, as 8,64.  [default: 8]", show_default=False)
+    ] = None,
+    one_granularity: Annotated[
+        str | None, typer.Option("--granularity", help="chunk or agent.  [default: the run's]", show_default=False)
+    ] = None,
+    cores: Annotated[float | None, typer.Option(help="Cores of a worker.  [default: 1]", show_default=False)] = None,
+    rates: Annotated[
+        list[str] | None,
+        typer.Option("--rate", help="AGENT=20: at most 20 calls a second; A,B=20 for two that share them."),
+    ] = None,
+    draws: Annotated[int | None, typer.Option("--seed", help="Of the draws.  [default: 0]", show_default=False)] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the simulation into this file: .svg or .png.", show_default=False)
+    ] = None,
+    out: Out = Path("reports"),
+    as_json: Json = False,
+) -> int:
+    """Predict from a run what faster, slower or fewer agents, or more workers, would give.
+
+    Every record's critical path is computed again with the changed durations; what a record took beyond it stays.
+    Without changes, it tells what making each agent 10, 25 and 50 % faster gives: where to spend effort.
+
+    With --workers or --in-flight it simulates each number of workers with each number of prompts in flight, and says
+    what becomes the wall where: workers, scheduler, rate limit, prompts in flight, or the longest prompt.
+
+    \b
+    quark-bench whatif last
+    quark-bench whatif last --agent Retrieval=0.5 --agent Reasoning=0.8 --drop Planning
+    quark-bench whatif last --workers 1,10,100,1000 --in-flight 8,64,512 --plot capacity.svg
+    """
+    from quark_bench.cli import whatif
+
+    change = whatif.Change(one_arm, tuple(agents or ()), tuple(dropped or ()))
+    scale = whatif.Scale(numbers_of_workers, numbers_in_flight, one_granularity, cores, tuple(rates or ()), draws, plot)
+    return whatif.whatif(run, out, change, scale, as_json=as_json)
 
 
 def doctor_command(
@@ -138,7 +224,10 @@ COMMANDS: Mapping[str, Callable[..., int]] = {
     "ls": ls_command,
     "show": show_command,
     "report": report_command,
+    "compare": compare_command,
+    "index": index_command,
     "history": history_command,
+    "whatif": whatif_command,
     "doctor": doctor_command,
     "init": init_command,
 }

@@ -141,6 +141,7 @@ class OnDask:
             "address": info["address"],
             "dashboard": self.client.dashboard_link,
             "workers": len(threads),
+            "cores": self.costs.cores,
             "threads": sum(threads),
             "memory_limit_bytes": sum(worker["memory_limit"] for worker in info["workers"].values()),
             "clock_offsets": "estimated by round trips" if self.members.far() else "one machine, one clock",

@@ -40,8 +40,8 @@ def gate_rows(result: GateResult) -> tuple[GateRow, ...]:
     return tuple(
         GateRow(
             label=label(each.change),
-            baseline=_value(each.change, each.change.baseline),
-            candidate=_value(each.change, each.change.candidate),
+            baseline=level(each.change, each.change.baseline),
+            candidate=level(each.change, each.change.candidate),
             change="equal" if each.change.equal else changed(each.change),
             bounds="" if each.change.equal else bounds(each.change),
             verdict=each.verdict,
@@ -55,9 +55,16 @@ def label(change: Change) -> str:
     return change.measure.removeprefix("score_").replace("_", " ")
 
 
+def level(change: Change, value: float | None) -> str:
+    """A value of the measure in its unit: `152 ms`; `n/a` where there is none, or none that can be."""
+    if value is None or not abs(value) < LARGEST:
+        return UNKNOWN
+    return _unit(change).format(value if abs(value) > 1 / LARGEST else 0.0)
+
+
 def levels(change: Change) -> str:
     """`152 ms -> 185 ms`: the measure in both arms; empty where one has none."""
-    sides = [_value(change, value) for value in (change.baseline, change.candidate)]
+    sides = [level(change, value) for value in (change.baseline, change.candidate)]
     return "" if UNKNOWN in sides else " -> ".join(sides)
 
 
@@ -114,12 +121,6 @@ def _digits(value: float) -> str:
     if value > LARGEST_RATIO:
         return f"over {LARGEST_RATIO:,.0f}"
     return "0" if value < 1e-6 else significant(value, 2)
-
-
-def _value(change: Change, value: float | None) -> str:
-    if value is None or not abs(value) < LARGEST:
-        return UNKNOWN
-    return _unit(change).format(value if abs(value) > 1 / LARGEST else 0.0)
 
 
 def _unit(change: Change) -> Unit:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from quark_bench.history import Mark, Trend
 from quark_bench.plain import one_line, shortened
-from quark_bench.report.canvas import INK, paint_file
+from quark_bench.report.canvas import INK, draw, paint_file
 from quark_bench.report.figures import COLOURS, LONGEST_TITLE
 from quark_bench.stats import Floats
 
@@ -28,8 +30,20 @@ NARROWEST = 0.02
 
 def trend_figure(trend: Trend, title: str, kind: str) -> bytes:
     """The figure as a file of that kind, `svg` or `png`; the same bytes for the same trend."""
-    title = one_line(shortened(title, LONGEST_TITLE))
+    return paint_file(HEIGHT_IN, _painter(trend, title), kind)
 
+
+def trend_svg(trend: Trend, title: str, name: str) -> str:
+    """The figure as one `<svg>` element for a page, in the page's colours. `name`, which no other figure of the page
+    has, is what a screen reader says."""
+    return draw(_fitting(name), HEIGHT_IN, _painter(trend, title))
+
+
+def _fitting(title: str) -> str:
+    return one_line(shortened(title, LONGEST_TITLE))
+
+
+def _painter(trend: Trend, title: str) -> Callable[[Figure], None]:
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         places = np.arange(1.0, len(trend.points) + 1)
@@ -41,11 +55,11 @@ def trend_figure(trend: Trend, title: str, kind: str) -> bytes:
         axes.set(xlabel="runs, oldest first", ylabel=one_line(trend.measure), xlim=(0.5, len(places) + 0.5))
         _scale(axes, trend, values, low, high)
         labelled = bool(axes.get_legend_handles_labels()[1])
-        axes.set_title(title, pad=26 if labelled else None)
+        axes.set_title(_fitting(title), pad=26 if labelled else None)
         if labelled:
             axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=4, fontsize=8.5, borderaxespad=0.1)
 
-    return paint_file(HEIGHT_IN, paint, kind)
+    return paint
 
 
 def _paint_band(axes: Axes, places: Floats, low: Floats, high: Floats) -> None:

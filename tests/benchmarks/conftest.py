@@ -35,9 +35,9 @@ def run_on(tmp_path):
 
     def run(on, texts, pipeline, *, arm="async", **options):
         named = f"{FOLDER / 'pipelines.py'}:{pipeline}"
-        run = bench(Dataset.of(texts), named, arms=[arm], on=on, out=tmp_path, **options)
+        run = bench(Dataset.of(texts), named, **({"arms": [arm]} | options), on=on, out=tmp_path)
         assert (run.records["status"] == "ok").all()
-        assert len(run.spans) == len(texts) * len(run.layout)
+        assert len(run.spans) == len(run.records) * len(run.layout)
         return run
 
     return run
