@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from quark_bench.parts import RECORDS, StoredTables
+from quark_bench.parts import RECORDS, StoredTable, StoredTables
 
 CODED = frozenset({"arm", "status", "agent", "worker"})
 """Columns of few different texts, held as categories."""
@@ -63,4 +63,10 @@ class StoredTrials:
 
     def of_prompts(self, prompt_ids: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
         where = pc.field("prompt_id").isin(pa.array(prompt_ids, pa.string()))
-        return self._tables.records.read(where=where), self._tables.spans.read(where=where)
+        return _found(self._tables.records, where), _found(self._tables.spans, where)
+
+
+def _found(table: StoredTable, where: pc.Expression) -> pd.DataFrame:
+    """The few rows of a table that it holds for, of whose parts no two are in memory at once."""
+    found = [rows for part in table.parts() if len(rows := part.read(where=where))]
+    return pd.concat(found, ignore_index=True) if found else table.read(where=where)

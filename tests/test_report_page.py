@@ -160,7 +160,7 @@ def test_prompts_of_one_category_or_none_have_no_such_part(findings):
         assert categories(with_tables(findings, records=records.assign(category=category))) is None
     partly = records.assign(category=records["category"].where(records["category"] == "fact", None))
     found = categories(with_tables(findings, records=partly))
-    assert [each.name for each in found.by_arm["sync"]] == ["none", "fact"]
+    assert [each.name for each in found.by_arm["sync"]] == ["(none)", "fact"]
 
 
 def test_of_many_categories_the_largest_are_listed_and_the_others_counted(findings):

@@ -7,19 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from quark_bench import stats
 from quark_bench.measures import score_or_zero
 from quark_bench.report.cells import interval
 from quark_bench.report.findings import Findings
-from quark_bench.stats import Interval
-from quark_bench.trials import SCORE_PREFIX, is_answered, numbers
+from quark_bench.stats import Floats, Groups, Interval
+from quark_bench.trials import SCORE_PREFIX, Positions, is_answered, numbers
 from quark_bench.units import COUNT, SCORE, SECONDS, SHARE, Unit
 
 FEWEST_PROMPTS = 20
 """With fewer a group is marked: its 95 % intervals are wide, and one prompt moves a share by over 5 points."""
 MOST_CATEGORIES = 30
-NO_CATEGORY = "none"
+NO_CATEGORY = "(none)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +74,21 @@ MEASURES: tuple[tuple[str, str, Unit], ...] = (
 
 def categories(findings: Findings) -> Categories | None:
     """None where the prompts have fewer than two categories."""
-    named = findings.trials.records(["category"])["category"].fillna(NO_CATEGORY).astype(str).value_counts()
-    if len(named) < 2:
+    code, names = _coded(findings)
+    counts = np.bincount(code, minlength=len(names))
+    if np.count_nonzero(counts) < 2:
         return None
-    order = sorted(named.index, key=lambda name: (-named[name], name))
-    kept = order[:MOST_CATEGORIES]
+    order = sorted(np.flatnonzero(counts), key=lambda number: (-counts[number], names[number]))
+    kept = [names[number] for number in order[:MOST_CATEGORIES]]
     scorers = tuple(findings.trials.scorers)
     by_arm = {arm: tuple(_of_arm(findings, arm, kept, scorers)) for arm in findings.arms}
     return Categories({arm: found for arm, found in by_arm.items() if found}, scorers, len(order) - len(kept))
+
+
+def _coded(findings: Findings, arm: str | None = None) -> tuple[Groups, list[str]]:
+    """For each record the number of its category, and the categories' names."""
+    code, names = pd.factorize(findings.trials.records(["category"], arm)["category"])
+    return np.where(code < 0, len(names), code).astype(np.int64), [*map(str, names), NO_CATEGORY]
 
 
 def headers(found: Categories) -> tuple[str, ...]:
@@ -110,33 +118,47 @@ def _score_columns(found: Categories) -> list[str]:
 
 
 def _of_arm(findings: Findings, arm: str, kept: Sequence[str], scorers: Sequence[str]) -> list[Category]:
-    names = [SCORE_PREFIX + name for name in scorers]
-    records = findings.trials.records(["category", "status", "latency_s", "work_s", "repeat", *names], arm)
-    if records.empty:
-        return []
-    if records["repeat"].nunique() > 1:
-        records["prompt"] = pd.factorize(findings.trials.records(["prompt_id"], arm)["prompt_id"])[0]
-    rows = records.groupby(records["category"].fillna(NO_CATEGORY).astype(str), observed=True).indices
-    return [_category(name, records.iloc[rows[name]], scorers) for name in kept if name in rows]
-
-
-def _category(name: str, records: pd.DataFrame, scorers: Sequence[str]) -> Category:
-    """Repeats of a prompt are not independent, so prompts are what is counted."""
-    groups = records["prompt"].to_numpy(np.int64) if "prompt" in records else None
-    prompts = len(records) if groups is None else len(np.unique(groups))
-    answered = is_answered(records)
-    slowest_last = np.where(answered, numbers(records, "latency_s"), np.inf)
-    work_s = numbers(records, "work_s")
-    found = {
-        "p50": stats.quantile_interval(slowest_last, 0.5, groups=groups),
-        "p95": stats.quantile_interval(slowest_last, 0.95, groups=groups),
-        "work": _mean(np.where(answered, work_s, np.nan), groups),
-        "failed": stats.wilson(float((~answered).mean()) * prompts, prompts),
+    """A measure's columns at a time: of a million records, one takes 8 MB."""
+    code, names = _coded(findings, arm)
+    rows_of = {name: rows for name in kept if len(rows := np.flatnonzero(code == names.index(name)))}
+    status = findings.trials.records(["status"], arm)
+    answered, prompts = is_answered(status), _prompts(findings, arm)
+    values = {
+        "latency": np.where(answered, _column(findings, arm, "latency_s"), np.inf),
+        "work": np.where(answered, _column(findings, arm, "work_s"), np.nan),
     }
-    found |= {SCORE_PREFIX + scorer: _mean(score_or_zero(records, scorer), groups) for scorer in scorers}
-    return Category(name, prompts, found)
+    for scorer in scorers:
+        scored = findings.trials.records(["status", SCORE_PREFIX + scorer], arm)
+        values[SCORE_PREFIX + scorer] = score_or_zero(scored, scorer)
+    return [_category(name, rows, answered, values, prompts) for name, rows in rows_of.items()]
 
 
-def _mean(values: stats.Floats, groups: stats.Groups | None) -> Interval:
+def _column(findings: Findings, arm: str, name: str) -> Floats:
+    return numbers(findings.trials.records([name], arm), name)
+
+
+def _prompts(findings: Findings, arm: str) -> Groups | None:
+    """Each record's prompt as a number; None where no prompt is repeated."""
+    if findings.trials.records(["repeat"], arm)["repeat"].nunique() <= 1:
+        return None
+    return np.asarray(pd.factorize(findings.trials.records(["prompt_id"], arm)["prompt_id"])[0], np.int64)
+
+
+def _category(
+    name: str, rows: Positions, answered: NDArray[np.bool_], values: dict[str, Floats], prompts: Groups | None
+) -> Category:
+    """Repeats of a prompt are not independent, so prompts are what is counted."""
+    groups = None if prompts is None else prompts[rows]
+    n = len(rows) if groups is None else len(np.unique(groups))
+    found = {
+        "p50": stats.quantile_interval(values["latency"][rows], 0.5, groups=groups),
+        "p95": stats.quantile_interval(values["latency"][rows], 0.95, groups=groups),
+        "failed": stats.wilson(float((~answered[rows]).mean()) * n, n),
+    }
+    found |= {column: _mean(given[rows], groups) for column, given in values.items() if column != "latency"}
+    return Category(name, n, found)
+
+
+def _mean(values: Floats, groups: Groups | None) -> Interval:
     known = np.isfinite(values)
     return stats.mean_interval(values[known], groups=None if groups is None else groups[known])
