@@ -111,8 +111,9 @@ def test_the_page_is_dark_where_the_reader_wants_it_dark(opened, page_path):
 
 
 def test_paper_has_no_controls_and_shows_what_scrolls_on_a_screen(opened, page_path):
-    with page_of(opened, page_path) as page:
+    with page_of(opened, page_path, viewport={"width": 794, "height": 1123}) as page:
         page.emulate_media(media="print")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 794
         assert page.locator(".search").is_hidden()
         assert page.locator("nav").is_hidden()
         assert page.locator("#prompts tbody tr:visible").count() == 40
