@@ -213,8 +213,12 @@ class Run:
         from quark_bench.report.html import render
 
         path = self.path / REPORT
-        store.replace_text(path, render(self.findings))
+        store.replace_text(path, render(replace(self.findings, what_if=self._gains())))
         return path
+
+    def _gains(self) -> WhatIf | None:
+        """What making each agent of the last arm faster would give; None where that arm has no records."""
+        return None if self.trials.records(["repeat"], self.arms[-1]).empty else self.what_if()
 
     def graph(self) -> Delayed:
         """The Delayed graph of one prompt, a node an agent: `run.graph().visualize()` draws it."""

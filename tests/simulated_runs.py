@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from quark_bench.arm_run import ArmRun
 from quark_bench.compare import attribute, compare_arms
 from quark_bench.dataset import Prompt
 from quark_bench.measures import agent_table, measure_arm
@@ -14,7 +15,9 @@ from quark_bench.report.findings import Findings
 from quark_bench.schedule import earliest_ends, longest_path
 from quark_bench.slo import DEFAULT_SLOS, check, parse_slo
 from quark_bench.span_sums import sum_spans
+from quark_bench.stats import Interval
 from quark_bench.trials import FrameTrials
+from quark_bench.what_if import what_if
 
 from . import gate_results
 
@@ -129,6 +132,8 @@ def weighed(arms, prompts, repeats, layout, records, spans, took_s):
     comparisons = [compare_arms(records, names[0], b, measures[names[0]], measures[b]) for b in names[1:]]
     throughput, latency = attribute(records) if len(names) > 2 else (None, None)
     slos = [*DEFAULT_SLOS, parse_slo("sync.p95_latency_s<200ms")] if "sync" in names else list(DEFAULT_SLOS)
+    last, rate = arms[-1], Interval(measures[names[-1]]["throughput_per_s"].value, None, None, 0)
+    arm_run = ArmRun(last.name, last.strategy is Strategy.SEQUENTIAL, False, last.in_flight, rate, None, 2)
     return Findings(
         manifest=manifest(arms, records, prompts, repeats, took_s, layout),
         trials=trials,
@@ -142,6 +147,7 @@ def weighed(arms, prompts, repeats, layout, records, spans, took_s):
             prompt_id: Prompt(prompt_id, f"What is number {prompt_id}?", category, ("a reference",))
             for prompt_id, category in records.groupby("prompt_id")["category"].first().items()
         },
+        what_if=what_if(trials, arm_run, layout, layout[-1][0], {}),
     )
 
 

@@ -166,7 +166,7 @@ def test_every_table_and_figure_of_a_simulated_run_says_so(findings):
     page = render(findings)
     titles = re.findall(r"<caption>(.*?)</caption>", page, re.DOTALL)
     titles += re.findall(r'<svg class="figure" role="img" aria-label="(.*?)"', page)
-    assert len(titles) == 16 + 8
+    assert len(titles) == 17 + 8
     assert [title for title in titles if "simulated latency (demo)" not in title] == []
     for figure in (attribution_figure, latency_figure, order_figure, waterfall_figure):
         assert "simulated latency (demo)</text>" in figure(findings)

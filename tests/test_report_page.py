@@ -22,7 +22,7 @@ from .simulated_runs import ARMS, LAYOUT, made, with_tables
 
 SECTIONS = [
     *("comparison", "forest", "attribution", "pairs", "latency", "order", "load", "scores", "agents", "failures"),
-    *("categories", "waterfall", "prompts", "objectives", "environment", "reproduce"),
+    *("categories", "waterfall", "prompts", "whatif", "objectives", "environment", "reproduce"),
 ]
 CONTRAST = """() => {
   const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
@@ -241,3 +241,15 @@ def test_the_smallest_detectable_change_and_the_noise_stand_at_the_top():
     assert once["smallest detectable"].value.endswith(" %")
     assert "A/A noise" not in once
     assert float(twice["A/A noise"].value.removesuffix("x")) == pytest.approx(1, abs=0.5)
+
+
+def test_the_page_says_which_agent_to_make_faster_first_and_what_it_gives(findings):
+    best = findings.what_if.gains[0]
+    tile = next(tile for tile in tiles(findings) if tile.label == "make faster first")
+    assert tile.value == best.agent == "reasoning"
+    assert re.fullmatch(r"25.0 % faster: latency -\d+\.\d %", tile.detail)
+    page = render(findings)
+    table = page[page.index('id="whatif"') :].partition("</section>")[0]
+    assert "Where to spend effort: make reasoning 25 % faster" in table
+    assert len(re.findall(r'<th scope="row">', table)) == len(LAYOUT)
+    assert 'id="whatif"' not in render(replace(findings, what_if=None))

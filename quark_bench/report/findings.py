@@ -16,6 +16,7 @@ from quark_bench.gate_result import GateResult
 from quark_bench.measures import Measure
 from quark_bench.slo import SloResult
 from quark_bench.trials import Trials
+from quark_bench.what_if import WhatIf
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class Findings:
 
     `trials` are the run's records and spans, to be read as far as they are shown; `agents` has a row per agent.
     `attribution` splits the gain in throughput, `latency_attribution` that in latency; None where the three built-in
-    arms are not all there. `prompts` by id are shown beside their answers where they are known.
+    arms are not all there. `prompts` by id are shown beside their answers where they are known. `what_if` tells
+    what making each agent of the last arm faster would give; None where it was not asked for.
     """
 
     manifest: Mapping[str, Any]
@@ -36,6 +38,7 @@ class Findings:
     slos: Sequence[SloResult]
     agents: Mapping[str, pd.DataFrame]
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
+    what_if: WhatIf | None = None
 
     @property
     def arms(self) -> tuple[str, ...]:

@@ -9,12 +9,12 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from quark_bench import units
 from quark_bench.plain import plain, shortened
-from quark_bench.report import categories, environment, figures, gate_cells, gate_sentences, sentences
+from quark_bench.report import categories, environment, figures, gate_cells, gate_sentences, sentences, what_if_table
 from quark_bench.report.agent_cells import agent_grids
 from quark_bench.report.categories import Categories
 from quark_bench.report.cells import PERCENTILES, grid, more_rows, score_rows, speed_rows
@@ -27,6 +27,7 @@ from quark_bench.report.tiles import tiles
 from quark_bench.report.timeline import timeline
 from quark_bench.report.waterfall import Lane, lanes, typical_trial
 from quark_bench.units import SCORE, SECONDS
+from quark_bench.what_if import FASTER
 
 MOST_FAILURES = 20
 """Kinds of failure that are listed; the page says how many more there are."""
@@ -56,6 +57,8 @@ def render(findings: Findings) -> str:
         gate_cells=gate_cells,
         categories=categories,
         environment=environment,
+        what_if_table=what_if_table,
+        faster=FASTER,
         colours=figures.COLOURS,
         speed=grid(findings, speed_rows(findings)),
         more=grid(findings, more_rows(findings)),
@@ -107,10 +110,15 @@ class Example:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_bounded
+    jinja = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_bounded,
+        loader=FunctionLoader(_resource),
     )
-    return environment.from_string(_resource("report.html.j2"))
+    return jinja.get_template("report.html.j2")
 
 
 def _bounded(value: object) -> object:

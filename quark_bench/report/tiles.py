@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 from quark_bench.changes import noise_of
 from quark_bench.compare import Comparison, Ratio
-from quark_bench.report import sentences
+from quark_bench.plain import shortened
+from quark_bench.report import sentences, what_if_table
 from quark_bench.report.cells import interval
 from quark_bench.report.findings import Findings
 from quark_bench.units import COUNT, RATIO, SHARE
+from quark_bench.what_if import FASTER, WhatIf
+
+LONGEST_AGENT = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ def tiles(findings: Findings) -> list[Tile]:
     shown = _comparison_tiles(findings, found) if found else _arm_tiles(findings, findings.arms[-1])
     tone = "bad" if answered < ended["planned"] else "good"
     shown.append(Tile("answered", f"{COUNT.format(answered)} of {COUNT.format(ended['planned'])}", "trials", tone))
+    if findings.what_if and (effort := _effort_tile(findings.what_if)):
+        shown.append(effort)
     if findings.slos:
         met = sum(result.met is True for result in findings.slos)
         missed = any(result.given and result.met is False for result in findings.slos)
@@ -38,6 +44,16 @@ def tiles(findings: Findings) -> list[Tile]:
         wanted = "objectives met" if any(result.given for result in findings.slos) else "default targets met"
         shown.append(Tile(wanted, f"{met} of {len(findings.slos)}", "service levels", tone))
     return shown
+
+
+def _effort_tile(found: WhatIf) -> Tile | None:
+    """The agent that is worth making faster first; None where none would give anything."""
+    best = found.gains[0]
+    value, _ = what_if_table.change(best.latency[what_if_table.SPEND])
+    if value in ("n/a", what_if_table.NOTHING):
+        return None
+    faster = SHARE.format(FASTER[what_if_table.SPEND])
+    return Tile("make faster first", shortened(best.agent, LONGEST_AGENT), f"{faster} faster: latency {value}")
 
 
 def _comparison_tiles(findings: Findings, found: Comparison) -> list[Tile]:

@@ -29,6 +29,7 @@ PERCENT = Unit("share", lambda value: "0 %" if abs(value) < 5e-4 else f"{value *
 """A change: with its sign, to a tenth of a percent."""
 BUSY = 0.7
 """Share of the cores' time from which waits for them may be longer than what computes (M/M/1: twice as long)."""
+NOTHING = "0 %"
 NO_CHANGE = "0 to 0 %"
 SPEND = FASTER.index(0.25)
 """The gain that is told in a sentence, and that agents are sorted by."""
@@ -45,7 +46,7 @@ def what_if_table(found: WhatIf, title: str) -> Group:
         _gains(found),
         Text(""),
         *(Text(line) for line in _sentences(found)),
-        *(Text(line, style="dim") for line in _notes(found)),
+        *(Text(line, style="dim") for line in notes(found)),
     )
 
 
@@ -118,7 +119,7 @@ def _sentences(found: WhatIf) -> Iterator[str]:
         )
     best = found.gains[0]
     value, bounds = change(best.latency[SPEND])
-    if best.latency[SPEND].value is not None and value != "0 %":
+    if best.latency[SPEND].value is not None and value != NOTHING:
         told = f"{value} [{bounds}]" if bounds else value
         yield f"Where to spend effort: make {one_line(best.agent)} {FASTER[SPEND] * 100:.0f} % faster: latency {told}."
 
@@ -127,7 +128,8 @@ def _over(above: float | None, below: float | None) -> float | None:
     return above / below if above is not None and below else None
 
 
-def _notes(found: WhatIf) -> Iterator[str]:
+def notes(found: WhatIf) -> Iterator[str]:
+    """What has to be known to read the table, a sentence each."""
     yield f"From {plural(found.records, 'record')} of {one_line(found.arm)}; intervals are 95 %, over prompts."
     yield "What records took beyond their agents (waits, hops) is taken to stay as it is."
     if found.cores_busy is not None and found.cores_busy > BUSY:
