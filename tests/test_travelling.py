@@ -108,9 +108,9 @@ def with_limit(pipeline, timeout_s):
 
 @pytest.mark.parametrize("pipeline", ["faults.py:in_async", "faults.py:sync"])
 def test_a_call_has_no_more_time_than_its_limit(trials_at, place, pipeline):
-    ((record, spans),) = trials_at(place, with_limit(pipeline, 3), ["hang"])
-    assert (record.status, record.error) == ("failed", "TimeoutError: no result within 3 s")
-    assert [(span.agent, span.status) for span in spans][:2] == [("faulty", "failed"), ("beside", "ok")]
+    ((record, spans),) = trials_at(place, with_limit(pipeline, 1.5), ["hang"])
+    assert (record.status, record.error) == ("failed", "TimeoutError: no result within 1.5 s")
+    assert (spans[0].agent, spans[0].status, spans[0].error) == ("faulty", "failed", record.error)
 
 
 @pytest.mark.parametrize("strategy", Strategy)
