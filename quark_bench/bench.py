@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from quark_bench.errors import UsageError
 from quark_bench.execute import Executor
 from quark_bench.execute.cluster_spec import read_spec
 from quark_bench.execute.process import check_can_spawn, cores
-from quark_bench.manifest import first_manifest
+from quark_bench.manifest import as_asked, first_manifest
 from quark_bench.measures import measure_names
 from quark_bench.measuring import Silent, Task, Watcher, conclude, measure
 from quark_bench.pipeline import Pipeline, Shipment
@@ -74,8 +73,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     main, shipments = resolve_pipelines(pipeline, plan)
     disturbed = chosen_chaos(chaos, main, plan)
     manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
-    manifest |= {"run_key": secrets.token_hex(8), "command": command, "folder": str(Path.cwd()), "slos": list(slos)}
-    manifest |= {"chaos": disturbed and str(disturbed), "cache": described_cache(cache, main, plan)}
+    manifest |= as_asked(command, slos, disturbed, described_cache(cache, main, plan))
     path = None if resume is None else store.find_run(resume, out)
     if path is not None:
         manifest = continued(path, manifest)

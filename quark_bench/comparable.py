@@ -3,7 +3,7 @@ over their manifests."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MACHINE = ("host", "cpu", "cores", "memory", "python")
@@ -39,6 +39,11 @@ def dependent_trials(run: Manifest) -> list[str]:
         "it learned as it went": bool(run["pipeline"].get("learns_in")),
     }
     return [what for what, holds in reasons.items() if holds]
+
+
+def only_in_one(then: Sequence[str], now: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names that only the first has, and those that only the second has, in their order."""
+    return [name for name in then if name not in now], [name for name in now if name not in then]
 
 
 def worth_of_stored(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:

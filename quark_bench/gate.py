@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from quark_bench.errors import UsageError
 from quark_bench.execute import Executor
 from quark_bench.execute.apart import Apart
 from quark_bench.gate_result import REVISION, RUN, GateResult
-from quark_bench.manifest import Manifest, count_trials, first_manifest, plan_as_data
+from quark_bench.manifest import Manifest, as_asked, count_trials, first_manifest, plan_as_data
 from quark_bench.measures import measure_names
 from quark_bench.measuring import Silent, Task, Watcher, conclude, measure
 from quark_bench.parts import count_statuses, list_tables
@@ -115,8 +114,8 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
         shipments = {CANDIDATE: pack()} | ({} if baseline.shipment is None else {BASELINE: baseline.shipment})
         disturbed = chosen_chaos(chaos, main, plan)
         manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
-        manifest |= {"run_key": secrets.token_hex(8), "command": command, "folder": str(Path.cwd()), "slos": list(slos)}
-        manifest |= {"chaos": disturbed and str(disturbed), "cache": None, "gating": _gating(baseline, once, repeats)}
+        manifest |= as_asked(command, slos, disturbed, None)
+        manifest |= {"gating": _gating(baseline, once, repeats)}
         if path is not None:
             manifest = continued(path, manifest)
         stored = _stored_arm(baseline, manifest, how)

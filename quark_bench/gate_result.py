@@ -47,9 +47,10 @@ class GateResult:
     """What a gate found. `against` names the baseline as a person did, `kind` says what it is.
 
     `judged` are the measures with their verdicts, `agents` the changes of each agent, `findings` what else changed or
-    stands in the way, a sentence each. `noise` is the baseline's second half over its first. `measurements` is 2 where
-    an alarm was measured again. `slos_missed` are objectives that were given and missed by the candidate. `conditions`
-    says in which way both were run otherwise than users meet them: `simulated latency (demo)`, `chaos (...)`.
+    stands in the way, a sentence each. `noise` is the baseline's second half over its first, the candidate's where the
+    baseline is a stored run. `measurements` is 2 where an alarm was measured again. `slos_missed` are objectives that
+    were given and missed by the candidate. `conditions` says in which way both were run otherwise than users meet
+    them: `simulated latency (demo)`, `chaos (...)`.
     """
 
     verdict: Verdict

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from quark_bench.agent import Agent, Constant
+from quark_bench.chaos import Chaos
 from quark_bench.dataset import Dataset
 from quark_bench.parts import StoredTable, count_statuses
 from quark_bench.pipeline import Pipeline, Shipment
@@ -79,6 +82,20 @@ def first_manifest(
         "provenance": provenance(),
         "client": this_client(),
         "conservation": count_trials({}, plan.planned),
+    }
+
+
+def as_asked(
+    command: str | None, slos: Sequence[str], chaos: Chaos | None, cache: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What the manifest of a new run says of how it was asked for, and where; with a key that no other run has."""
+    return {
+        "run_key": secrets.token_hex(8),
+        "command": command,
+        "folder": str(Path.cwd()),
+        "slos": list(slos),
+        "chaos": chaos and str(chaos),
+        "cache": cache,
     }
 
 

@@ -118,7 +118,7 @@ def _judged(change: Change, p: float | None, conditions: Conditions) -> Judged:
     if change.mde is not None and change.mde > 2 * conditions.margin and not excluded:
         return Judged(change, Verdict.INCONCLUSIVE, "a change twice the margin could have been overlooked")
     if change.measure == "latency" and not conditions.steady:
-        return Judged(change, Verdict.INCONCLUSIVE, "the baseline itself changed by more than the margin meanwhile")
+        return Judged(change, Verdict.INCONCLUSIVE, "the same code changed by more than the margin meanwhile")
     why = "no change beyond the margin" if change.scale is Scale.RATIO else "no significant change"
     return Judged(change, Verdict.PASS, why)
 

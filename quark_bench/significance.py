@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import stats as distributions
 
-from quark_bench.stats import ALL_EQUAL, Floats, Groups, Level, levels_of_error, mean_interval
+from quark_bench.stats import ALL_EQUAL, Floats, Groups, Level, group_means, levels_of_error, mean_interval
 
 ALPHA = 0.01
 """Share of false alarms that a test is made for."""
@@ -64,7 +64,7 @@ def paired_test(differences: Any, groups: Mapping[str, Groups], clusters: Groups
     if len(given) == 0:
         return Tested(None, 0, note="no pairs")
     first = next(iter(groups.values()))
-    means = _means(given, first)
+    means = group_means(given, first)
     mean, n = float(means.mean()), len(means)
     counts = {name: len(np.unique(codes)) for name, codes in groups.items()}
     small = [name for name, count in counts.items() if name not in LENIENCE and count < FEWEST]
@@ -93,12 +93,6 @@ def _clustered(means: Floats, prompts: Groups, clusters: Groups | None) -> list[
     of_prompt = clusters[np.unique(prompts, return_index=True)[1]]
     found = mean_interval(means, groups=of_prompt)
     return [] if found.se is None else [Level("clusters", found.se, found.n - 1)]
-
-
-def _means(values: Floats, groups: Groups) -> Floats:
-    codes = np.unique(groups, return_inverse=True)[1]
-    means: Floats = np.bincount(codes, weights=values) / np.bincount(codes)
-    return means
 
 
 def _reach(level: Level) -> float:
@@ -163,7 +157,7 @@ def components(differences: Floats, prompts: Groups) -> tuple[float, float] | No
     total, k = len(codes), len(pairs)
     if k < 2 or total == k:
         return None
-    means = _means(differences, prompts)
+    means = group_means(differences, prompts)
     within = float(np.square(differences - means[codes]).sum()) / (total - k)
     between = float(pairs @ np.square(means - differences.mean())) / (k - 1)
     a_prompt = (total - float(pairs @ pairs) / total) / (k - 1)

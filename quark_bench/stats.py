@@ -172,7 +172,7 @@ def paired_difference(a: Any, b: Any, groups: Mapping[str, Groups], *, level: fl
     differences = _floats(a) - _floats(b)
     if len(differences) == 0:
         return Interval(None, None, None, 0, "no pairs")
-    first = _group_means(differences, next(iter(groups.values())))
+    first = group_means(differences, next(iter(groups.values())))
     mean, n = float(first.mean()), len(first)
     levels = levels_of_error(differences, groups)
     if not levels:
@@ -185,13 +185,14 @@ def levels_of_error(differences: Floats, groups: Mapping[str, Groups]) -> tuple[
     """The standard error s / sqrt(k) of the means by group, for each level that has k >= 2 groups."""
     levels = []
     for name, codes in groups.items():
-        means = _group_means(differences, codes)
+        means = group_means(differences, codes)
         if len(means) >= 2:
             levels.append(Level(name, float(means.std(ddof=1)) / math.sqrt(len(means)), len(means) - 1))
     return tuple(levels)
 
 
-def _group_means(values: Floats, groups: Groups) -> Floats:
+def group_means(values: Floats, groups: Groups) -> Floats:
+    """The mean of each group, in the order of the groups' numbers."""
     codes = np.unique(groups, return_inverse=True)[1]
     means: Floats = np.bincount(codes, weights=values) / np.bincount(codes)
     return means

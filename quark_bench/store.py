@@ -16,7 +16,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -111,6 +111,15 @@ def _is_there(path: Path) -> bool:
 def list_runs(out: str | Path) -> list[Path]:
     """The runs below a folder, oldest first."""
     return sorted(path.parent for path in Path(out).glob(f"*/{MANIFEST}"))
+
+
+def read_manifests(out: str | Path) -> Iterator[tuple[Path, dict[str, Any] | None]]:
+    """The runs below a folder, oldest first, each with its manifest, or None where it cannot be read."""
+    for path in list_runs(out):
+        try:
+            yield path, read_manifest(path)
+        except RunNotFoundError:
+            yield path, None
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from quark_bench.changes import (
     noise_of,
     relabelled,
 )
-from quark_bench.comparable import worth_of_stored
+from quark_bench.comparable import only_in_one, worth_of_stored
 from quark_bench.dataset import Dataset
 from quark_bench.errors import UsageError
 from quark_bench.gate_result import NULL, RUN, AgentChange, GateResult, NullRates
@@ -146,7 +146,7 @@ def _findings(manifest: Manifest, found: Weighed, once: Plan) -> Iterator[str]:
     elif gating["kind"] != NULL and len({arm["pipeline_key"] for arm in manifest["arms"]}) == 1:
         yield "the pipeline's Python files are the same on both sides; data files beside them were not compared"
     now = [agent["name"] for agent in manifest["pipeline"]["agents"]]
-    gone, new = ([name for name in a if name not in b] for a, b in ((gating["agents"], now), (now, gating["agents"])))
+    gone, new = only_in_one(gating["agents"], now)
     if gone or new:
         parts = ((f"only the baseline has {', '.join(gone)}", gone), (f"only the candidate has {', '.join(new)}", new))
         yield "agents differ: " + "; ".join(told for told, names in parts if names)

@@ -15,6 +15,7 @@ from quark_bench.comparable import (
     changed_questions,
     dependent_trials,
     environment_differences,
+    only_in_one,
     worth_of_stored,
 )
 from quark_bench.compare import Comparison, compare_arms, prompts_answered_differently, score_differences
@@ -173,8 +174,7 @@ def _notes_between(first: Run, second: Run, a: Side, b: Side) -> Iterator[str]:
     if then["repeats"] != now["repeats"]:
         shared = plural(min(then["repeats"], now["repeats"]), "repeat")
         yield f"{then['repeats']} and {now['repeats']} repeats: the first {shared} of each are compared"
-    names = [[name for name, _ in run.layout] for run in (first, second)]
-    gone, new = ([name for name in one if name not in other] for one, other in (names, names[::-1]))
+    gone, new = only_in_one(*([name for name, _ in run.layout] for run in (first, second)))
     if gone:
         yield f"only the first has the agents {', '.join(gone)}"
     if new:

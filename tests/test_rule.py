@@ -144,7 +144,7 @@ def test_a_baseline_that_changed_by_the_margin_at_most_was_steady(noise: float |
 @pytest.mark.parametrize("noise", [1.051, 0.95, 2.0])
 def test_a_baseline_that_changed_by_more_makes_latency_inconclusive_and_nothing_else(noise: float) -> None:
     conditions = Conditions(noise)
-    why = "the baseline itself changed by more than the margin meanwhile"
+    why = "the same code changed by more than the margin meanwhile"
     assert verdict(ratio(), conditions) == (INCONCLUSIVE, why)
     assert verdict(ratio(measure="throughput"), conditions)[0] is PASS
     assert verdict(difference(), conditions)[0] is PASS

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from quark_bench.cli.run import EXIT_ALL_FAILED, WIDTH, as_text, first_error, watched
+from quark_bench.cli.run import EXIT_ALL_FAILED, tell, watched
 from quark_bench.dataset import Dataset
 from quark_bench.errors import ExecutionError, UsageError
 from quark_bench.pipeline import Pipeline
-from quark_bench.plain import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +57,12 @@ def carry_out(
     if isinstance(made, int):
         return made
     found, report = made
-    people = Console(width=WIDTH, file=sys.stderr if as_json else sys.stdout)
-    people.print(gate_table(found.result))
-    for line in (f"Report  {report}", f"Look    quark-bench show {found.run.path} [PROMPT_ID]"):
-        people.print(one_line(line), soft_wrap=True, highlight=False, markup=False)
+    data = {"run_id": found.run.path.name, "path": str(found.run.path), **found.result.as_data()}
+    answered = tell(found.run, report, gate_table(found.result), data if as_json else None)
     _write(found.result, files)
-    if as_json:
-        print(as_text({"run_id": found.run.path.name, "path": str(found.run.path), **found.result.as_data()}))
-    else:
+    if not as_json:
         _annotate(found.result)
-    if (error := first_error(found.run)) is not None:
-        people.print(f"Every trial failed; the first error: {error}", markup=False)
-        return EXIT_ALL_FAILED
-    return int(found.result.exit_code)
+    return int(found.result.exit_code) if answered else EXIT_ALL_FAILED
 
 
 def _write(result: Any, files: Files) -> None:

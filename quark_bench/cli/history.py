@@ -112,10 +112,8 @@ def read_history(out: Path, named: str = LAST) -> History:
     Raises UsageError for an unknown series, RunNotFoundError where no run is complete.
     """
     runs, not_complete, unreadable = [], 0, 0
-    for path in store.list_runs(out):
-        try:
-            manifest = store.read_manifest(path)
-        except RunNotFoundError:
+    for _, manifest in store.read_manifests(out):
+        if manifest is None:
             unreadable += 1
             continue
         if manifest["state"] == "complete":

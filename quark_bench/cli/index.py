@@ -53,10 +53,8 @@ def _read(out: Path) -> tuple[Sequence[IndexRow], Runs, int]:
     rows: list[tuple[tuple[str, str], IndexRow]] = []
     runs: list[Mapping[str, Any]] = []
     unreadable = 0
-    for path in store.list_runs(out):
-        try:
-            manifest = store.read_manifest(path)
-        except RunNotFoundError:
+    for path, manifest in store.read_manifests(out):
+        if manifest is None:
             unreadable += 1
             continue
         report = path / REPORT

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from quark_bench.cli.live import Display, Lines, watching
 from quark_bench.dataset import Dataset
@@ -143,16 +143,29 @@ def carry_out(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, 
     if isinstance(made, int):
         return made
     run, report = made
-    people = Console(width=WIDTH, file=sys.stderr if as_json else sys.stdout)
-    people.print(run_table(run.findings))
-    for line in (f"Report  {report}", f"Look    quark-bench show {run.path} [PROMPT_ID]"):
-        people.print(one_line(line), soft_wrap=True, highlight=False, markup=False)
-    if as_json:
-        print(as_text(summary(run)))
-    if (error := first_error(run)) is not None:
-        people.print(f"Every trial failed; the first error: {error}", markup=False)
+    answered = tell(run, report, run_table(run.findings), summary(run) if as_json else None)
+    if not answered:
         return EXIT_ALL_FAILED
     return EXIT_SLO_MISSED if any(result.given and result.met is False for result in run.slos) else 0
+
+
+def tell(run: Run, report: Path, table: RenderableType, data: Mapping[str, Any] | None) -> bool:
+    """Tell people what was measured and where to look, and machines, on stdout, the `data` if there are any.
+
+    Whether any trial gave an answer; else the first error is told.
+    """
+    people = Console(width=WIDTH, file=sys.stdout if data is None else sys.stderr)
+    people.print(table)
+    for line in (f"Report  {report}", f"Look    quark-bench show {run.path} [PROMPT_ID]"):
+        people.print(one_line(line), soft_wrap=True, highlight=False, markup=False)
+    if data is not None:
+        print(as_text(data))
+    ended = run.manifest["conservation"]
+    if ended["failed"] < ended["planned"]:
+        return True
+    first = shortened(str(run.trials.struck(["error"])["error"].dropna().iloc[0]), LONGEST_ERROR)
+    people.print(f"Every trial failed; the first error: {one_line(first)}", markup=False)
+    return False
 
 
 def watched(work: Callable[[Display | Lines], T]) -> T | int:
@@ -165,12 +178,3 @@ def watched(work: Callable[[Display | Lines], T]) -> T | int:
         except KeyboardInterrupt:
             print("quark-bench: interrupted before the first trial; there is nothing to continue", file=sys.stderr)
     return EXIT_INTERRUPTED
-
-
-def first_error(run: Run) -> str | None:
-    """The first error of a run in which every trial failed; None for any other run."""
-    ended = run.manifest["conservation"]
-    if ended["failed"] < ended["planned"]:
-        return None
-    errors = run.trials.struck(["error"])["error"].dropna()
-    return one_line(shortened(str(errors.iloc[0]), LONGEST_ERROR))

@@ -106,8 +106,9 @@ def noise(result: GateResult) -> str:
     if result.noise is None:
         return ""
     near_one = 0.1 < result.noise < 10
+    side = "candidate" if result.kind == RUN else "baseline"
     return (
-        f"the baseline against itself: {f'{result.noise:.3f}x' if near_one else times(result.noise)} between its halves"
+        f"the {side} against itself: {f'{result.noise:.3f}x' if near_one else times(result.noise)} between its halves"
     )
 
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from dataclasses import dataclass
-from functools import cache
-from hashlib import sha256
-from importlib.resources import files
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from quark_bench import units
-from quark_bench.plain import plain, shortened
+from quark_bench.plain import shortened
 from quark_bench.report import categories, environment, figures, gate_cells, gate_sentences, sentences, what_if_table
 from quark_bench.report.agent_cells import agent_grids
 from quark_bench.report.categories import Categories
@@ -21,6 +16,7 @@ from quark_bench.report.cells import PERCENTILES, grid, more_rows, score_rows, s
 from quark_bench.report.dag import Weight, dag_svg
 from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings
+from quark_bench.report.page import policy, resource, stylesheet, template
 from quark_bench.report.pairs import Pairs, pairs_of
 from quark_bench.report.ratios import ratios
 from quark_bench.report.tiles import tiles
@@ -43,11 +39,11 @@ LONGEST_NAME = 300
 
 def render(findings: Findings) -> str:
     """The findings as one HTML document: no network, no script but ours, everything from outside escaped."""
-    script, pairs, by_category = _resource("report.js"), pairs_of(findings), categories.categories(findings)
-    page = _template().render(
-        css=Markup(_resource("report.css")),  # noqa: S704 - our own file
+    script, pairs, by_category = resource("report.js"), pairs_of(findings), categories.categories(findings)
+    page = template("report.html.j2", LONGEST_TEXT).render(
+        css=stylesheet(),
         script=Markup(script),  # noqa: S704 - our own file
-        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+        policy=policy(script),
         manifest=findings.manifest,
         findings=findings,
         say=sentences,
@@ -108,33 +104,9 @@ class Example:
     lanes: tuple[Lane, ...]
 
 
-@cache
-def _template() -> Template:
-    jinja = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_bounded,
-        loader=FunctionLoader(_resource),
-    )
-    return jinja.get_template("report.html.j2")
-
-
-def _bounded(value: object) -> object:
-    """What stands in the template's braces: text from outside is cut and its control characters are shown."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return plain(shortened(value, LONGEST_TEXT))
-    return value
-
-
 def brief(text: str) -> str:
     """The beginning of a text that is named, not shown."""
     return shortened(text, LONGEST_NAME)
-
-
-def _resource(name: str) -> str:
-    return files("quark_bench.report").joinpath(name).read_text("utf-8")
 
 
 def _figures(findings: Findings, pairs: Pairs | None, by_category: Categories | None) -> dict[str, Markup]:

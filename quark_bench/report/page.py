@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from functools import cache
 from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from quark_bench.plain import plain, shortened
@@ -15,12 +16,18 @@ from quark_bench.report.tables import LONGEST_LINE
 
 
 @cache
-def template(name: str) -> Template:
-    """A template beside this module. Text from outside is escaped and cut, its control characters are shown."""
+def template(name: str, longest: int = LONGEST_LINE) -> Template:
+    """A template beside this module. Text from outside is escaped and cut at `longest` characters, its control
+    characters are shown."""
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_bounded
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=functools.partial(_bounded, longest),
+        loader=FunctionLoader(resource),
     )
-    return environment.from_string(resource(name))
+    return environment.get_template(name)
 
 
 def stylesheet() -> Markup:
@@ -29,8 +36,8 @@ def stylesheet() -> Markup:
 
 
 def policy(script: str = "") -> str:
-    """A Content-Security-Policy: nothing is loaded, and of scripts only this one, by its hash, may run."""
-    allowed = "default-src 'none'; style-src 'unsafe-inline'"
+    """A Content-Security-Policy: nothing is loaded or sent, and of scripts only this one, by its hash, may run."""
+    allowed = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     if not script:
         return allowed
     told = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -42,7 +49,7 @@ def resource(name: str) -> str:
     return files("quark_bench.report").joinpath(name).read_text("utf-8")
 
 
-def _bounded(value: object) -> object:
+def _bounded(longest: int, value: object) -> object:
     if isinstance(value, str) and not isinstance(value, Markup):
-        return plain(shortened(value, LONGEST_LINE))
+        return plain(shortened(value, longest))
     return value
