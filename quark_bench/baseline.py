@@ -55,7 +55,7 @@ def find_baseline(against: Against, candidate: Pipeline | str, dataset: Dataset,
         pipeline, pack = resolve(against if isinstance(against, Pipeline) else str(against))
         yield Baseline(PIPELINE, pipeline.name if isinstance(against, Pipeline) else str(against), pipeline, pack())
     elif (run := _stored(against, out)) is not None:
-        yield Baseline(RUN, f"run {run.path.name}", run=run)
+        yield Baseline(RUN, run.path.name, run=run)
     else:
         revision = find_revision(str(against), Path.cwd())
         if not isinstance(candidate, str) or candidate == "quark":

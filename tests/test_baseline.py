@@ -75,7 +75,7 @@ def test_a_folder_with_a_manifest_is_a_run_also_where_a_branch_has_its_name(repo
     repository.git("branch", run.path.name)
     for named in (run.path, str(run.path), run.path.name, "last"):
         baseline = found(named, out=tmp_path)
-        assert (baseline.kind, baseline.told, baseline.run.path.name) == (RUN, f"run {run.path.name}", run.path.name)
+        assert (baseline.kind, baseline.told, baseline.run.path.name) == (RUN, run.path.name, run.path.name)
 
 
 def test_a_run_that_cannot_be_read_is_no_revision(repository, tmp_path):

@@ -226,6 +226,7 @@ def test_missed(quark):
     done = project.run(*arguments)
     done.assert_outcomes(passed=1, failed=1)
     done.stdout.fnmatch_lines(["p50_latency_s<0.1ms missed: *", f"2 tests fed pytest-benchmark no statistics: {why}"])
+    assert "fixture was not used at all" not in done.stdout.str()
 
 
 def test_another_plugins_fixture_named_benchmark_is_left_alone(project):

@@ -62,8 +62,9 @@ class Feed:
         return bool(getattr(self._benchmark, "_mode", None))
 
     def close(self) -> None:
-        """Keep pytest-benchmark from warning of an unused fixture that the test did not ask for."""
-        if self._benchmark is not None and not self.idle and not self.taken:
+        """Keep pytest-benchmark from warning of an unused fixture that the test did not ask for, also where it is
+        switched off; another plugin's fixture knows no mode."""
+        if hasattr(self._benchmark, "_mode") and not self.taken:
             self._benchmark._mode = OURS
 
     def take(self, latencies_s: Sequence[float], about: Mapping[str, Any]) -> None:
