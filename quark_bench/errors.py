@@ -67,11 +67,13 @@ class ConservationError(ExecutionError):
 
 
 class ModelError(ExecutionError):
-    """A model did not answer a call. `retry_after_s` is how long its server asks to wait; None: it does not say."""
+    """A model did not answer a call. `retry_after_s` is how long its server asks to wait; None: it does not say.
+    After a `final` one nobody asks again."""
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_s: float | None = None, final: bool = False) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.final = final
 
 
 class ModelRateLimitedError(ModelError):

@@ -3,9 +3,8 @@ import asyncio
 import pytest
 
 from quark_bench import Pipeline, Prompt, agent
-from quark_bench.agent import Reply
+from quark_bench.agent import Reply, question_hash
 from quark_bench.errors import ModelServerError
-from quark_bench.execute.asked import question_hash
 from quark_bench.execute.deadlines import Deadlines
 from quark_bench.execute.step import Bench, Case, Wired
 from quark_bench.execute.threads import Threads

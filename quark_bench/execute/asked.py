@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 
-from quark_bench.agent import Call, Message, Model, Reply
+from quark_bench.agent import Call, Message, Model, Reply, question_hash
 from quark_bench.errors import describe
 from quark_bench.execute.deadlines import Branch
 from quark_bench.record import ModelCall
@@ -30,34 +29,32 @@ class Asked:
         self._worker = worker
 
     async def reply(self, messages: Sequence[Message], call: Call) -> Reply:
-        start_s = clock()
+        start_s, number = clock(), _numbered(messages, call)
         try:
             reply = await self._model.reply(messages, call)
         except BaseException as error:
-            self._tell(call, messages, start_s, NOTHING, error)
+            self._tell(call, number, start_s, NOTHING, error)
             raise
-        self._tell(call, messages, start_s, reply, None)
+        self._tell(call, number, start_s, reply, None)
         return reply
 
     def reply_blocking(self, messages: Sequence[Message], call: Call) -> Reply:
-        start_s = clock()
+        start_s, number = clock(), _numbered(messages, call)
         try:
             reply = self._model.reply_blocking(messages, call)
         except BaseException as error:
-            self._tell(call, messages, start_s, NOTHING, error)
+            self._tell(call, number, start_s, NOTHING, error)
             raise
-        self._tell(call, messages, start_s, reply, None)
+        self._tell(call, number, start_s, reply, None)
         return reply
 
-    def _tell(
-        self, call: Call, messages: Sequence[Message], start_s: float, reply: Reply, error: BaseException | None
-    ) -> None:
+    def _tell(self, call: Call, number: int, start_s: float, reply: Reply, error: BaseException | None) -> None:
         """Add what became of a question to what the attempt has spent."""
         told = ModelCall(
             prompt_id=call.prompt_id,
             agent=call.agent,
             attempt=call.attempt,
-            number=len(call.usage.calls) + 1,
+            number=number,
             model=self.name,
             status=_status(error),
             start_s=start_s,
@@ -75,20 +72,21 @@ class Asked:
             error=None if error is None else describe(error),
             requests_left=reply.requests_left,
             tokens_left=reply.tokens_left,
-            asked=question_hash(messages),
+            asked=call.usage.questions[number - 1],
             reply=reply.text if reply.kept else None,
             worker=self._worker,
         )
         call.usage.calls += (told,)
 
 
+def _numbered(messages: Sequence[Message], call: Call) -> int:
+    """Which question of its attempt this is. At once afterwards it is sent: a model that is asked the same several
+    times may go by how often that was."""
+    call.usage.questions += (question_hash(messages),)
+    return len(call.usage.questions)
+
+
 def _status(error: BaseException | None) -> str:
     if error is None:
         return "ok"
     return "cancelled" if isinstance(error, asyncio.CancelledError) else "failed"
-
-
-def question_hash(messages: Sequence[Message]) -> str:
-    """Equal for equal messages, in every process."""
-    parts = (f"{message.get('role', '')}\0{message.get('content', '')}" for message in messages)
-    return hashlib.blake2b("\0\0".join(parts).encode("utf-8", "replace"), digest_size=8).hexdigest()
