@@ -59,7 +59,8 @@ class Replay:
         arms = [arm["name"] for arm in manifest["arms"]]
         table = list_tables(path).calls.read(COLUMNS).sort_values("number", kind="stable")
         table = table.astype(object).where(table.notna(), None)
-        return cls(path.name, by_place(table.to_dict("records"), arms), speed)
+        rows = (dict(zip(COLUMNS, row, strict=True)) for row in table.itertuples(index=False))
+        return cls(path.name, by_place(rows, arms), speed)
 
     async def reply(self, messages: Sequence[Message], call: Call) -> Reply:
         recorded = self._found(messages, call)
