@@ -19,13 +19,13 @@ KINDS: Mapping[str, str] = {
     "drop-in-stream": "closes it after after_tokens tokens, or half a plain answer",
     "stall": "sends as much as drop-in-stream, then nothing, and stays open",
     "slow-headers": "sends the headers in single bytes over lasts_s",
-    "bad-json": "cuts the event after after_tokens tokens, or a plain answer, in half",
-    "no-data": "sends that event without its 'data:'",
-    "error-event": "sends an error instead of that event, and ends",
+    "bad-json": "cuts an event, after_tokens in, or a plain answer in half",
+    "no-data": "sends an event, after_tokens in, without its 'data:'",
+    "error-event": "sends an error after after_tokens tokens, and ends",
     "no-done": "ends without [DONE]",
     "crlf": "ends lines by CR LF (allowed)",
     "comments": "sends comment lines between events (allowed)",
-    "split-character": "splits an event within a character of UTF-8 (allowed)",
+    "split-character": "splits an event within a character in UTF-8 (allowed)",
     "html": "answers with an HTML page, status 200",
     "huge": "answers with megabytes MB of text",
     "empty-choices": "answers with no choices",
@@ -138,7 +138,7 @@ def parse_fault(text: str) -> Fault:
             raise UsageError(f"fault {text!r}: no {name!r}{_nearest(name, types)} Write it as in {EXAMPLE}")
         try:
             given[name] = _value(value, types[name])
-        except ValueError:
+        except (KeyError, ValueError):
             raise UsageError(f"fault {text!r}: {name} is {value!r}; write it as in {EXAMPLE}") from None
     return Fault(kind, **given)
 

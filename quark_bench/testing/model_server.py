@@ -142,10 +142,10 @@ class _Process:
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(self._asked + "\n")
             self._process.stdin.flush()
-        told = self._process.stdout.readline()
-        if not told:
+        told = self._process.stdout.readline().strip()
+        if not told.isdigit():
             self.stop()
-            raise ExecutionError("the model server did not start; what its process said stands above")
+            raise ExecutionError(f"the model server did not start: {told or 'its process said why, above'}")
         return int(told)
 
     def stop(self) -> None:
@@ -176,7 +176,7 @@ class _Thread:
         try:
             return self._port.result(START_S)
         except OSError as error:
-            raise ExecutionError(f"the model server did not start: {error}") from None
+            raise ExecutionError(f"the model server did not start: {error}; give another port") from None
 
     def _run(self) -> None:
         try:
@@ -213,14 +213,14 @@ def _main() -> None:
     gc.collect()
     gc.freeze()
 
-    def tell(port: int) -> None:
-        sys.stdout.write(f"{port}\n")
+    def tell(said: int | str) -> None:
+        sys.stdout.write(f"{said}\n")
         sys.stdout.flush()
 
     try:
         serve(service, asked["port"], _until_input_ends, tell)
     except OSError as error:
-        sys.exit(f"model server: {error}")
+        tell(f"{error}; give another port, or 0 for any that is free")
 
 
 if __name__ == "__main__":
