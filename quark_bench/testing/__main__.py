@@ -16,7 +16,7 @@ from quark_bench.testing.laws import Law
 from quark_bench.testing.limits import RateLimit
 from quark_bench.testing.model_server import ModelServer
 from quark_bench.testing.sustained import sustained_rps
-from quark_bench.units import PER_SECOND
+from quark_bench.units import PER_SECOND, SECONDS
 
 EXAMPLES = """
 examples:
@@ -27,6 +27,7 @@ examples:
   python -m quark_bench.testing --requests-per-s 50 --concurrent 8
   python -m quark_bench.testing --measure
 """
+MEASURED = 10_000
 FAULT_OPTIONS = """
 a fault is KIND: name=value, ...   with any of
   share=0.1  nth=10-20  pattern=REGEX  attempts=1  after_tokens=3  body=false
@@ -77,9 +78,11 @@ def _key(variable: str | None) -> str | None:
 
 
 def _measure(server: ModelServer) -> int:
-    rate = PER_SECOND.format(sustained_rps(server.base_url))
-    print(f"{rate} streamed over 64 connections, each answer in two writes;")
-    print("client and server take a core each")
+    before_s = server.stats()["cpu_s"]
+    rate = sustained_rps(server.base_url, MEASURED)
+    cpu_s = (server.stats()["cpu_s"] - before_s) / MEASURED
+    print(f"{PER_SECOND.format(rate)} over 64 connections, streamed, each answer in two writes")
+    print(f"the server took {SECONDS.format(cpu_s)} of CPU for each, {PER_SECOND.format(1 / cpu_s)} on a whole core")
     return 0
 
 

@@ -17,7 +17,7 @@ class Law:
     """A lognormal latency with an optional tail and an optional knee. With `median_s` alone it is constant.
 
     `cv` is the coefficient of variation of the lognormal. A share `tail_share` of requests is `tail_factor` times
-    slower. Above `knee` requests under way at once all are slower by as much as there are more: under_way / knee, so
+    slower. A request that, when it was read, was one of more than `knee` under way is slower by under_way / knee, so
     that throughput stays what it is at the knee (processor sharing). Raises UsageError for values that no law has.
     """
 

@@ -116,7 +116,7 @@ class ModelServer:
         return f"{self.url}/v1"
 
     def stats(self) -> dict[str, Any]:
-        """What the server has seen until now: `requests`, `by_status` and so on, as in service.Counts."""
+        """What the server has seen until now: the fields of service.Counts, and `cpu_s`, its process's CPU seconds."""
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{self.url}/stats") as page:
             told: dict[str, Any] = json.load(page)
         return told | {"by_status": {int(status): count for status, count in told["by_status"].items()}}
