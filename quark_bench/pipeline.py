@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from quark_bench.agent import RESERVED, Agent, Model, agent, canonical
 from quark_bench.errors import PipelineError
+from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.policy import Breaker
 from quark_bench.routing import Router
 from quark_bench.schedule import most_at_once
@@ -87,6 +88,7 @@ class Pipeline:
         self.answer_index = self._only_end() if answer is None else self.position(answer, "answer")
         self.breakers = _breakers(name, self.agents)
         self.router = router
+        self.model_use = AS_IT_COMES
         if router is not None:
             router.on(self)
 
@@ -116,6 +118,12 @@ class Pipeline:
         """The same DAG with every agent changed; names and inputs must stay as they are."""
         changed = copy.copy(self)
         changed.steps = tuple(dataclasses.replace(step, agent=change(step.agent)) for step in self.steps)
+        return changed
+
+    def using(self, use: ModelUse) -> Pipeline:
+        """The same pipeline, its model used so."""
+        changed = copy.copy(self)
+        changed.model_use = use
         return changed
 
     @property
