@@ -23,7 +23,7 @@ class AskingShipment:
 
     @property
     def key(self) -> str:
-        return f"{self.shipment.key}-{self.use}"
+        return f"{self.shipment.key}-{self.use.limits}-{self.use.record}"
 
     def load(self) -> Pipeline:
         """Build the pipeline in this process. Raises PipelineError."""

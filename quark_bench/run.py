@@ -84,6 +84,11 @@ class Run:
         return self._tables.spans.read()
 
     @cached_property
+    def calls(self) -> pd.DataFrame:
+        """One row per question to a model."""
+        return self._tables.calls.read()
+
+    @cached_property
     def trials(self) -> StoredTrials:
         """The same rows for what need not have all of them at once."""
         return StoredTrials(self._tables, self.manifest["scorers"])

@@ -21,8 +21,8 @@ from quark_bench.model_use import Limits
 MOST_ASKED = 256
 """Questions of a model that one exchange asks for: more could not be sent before the next."""
 RENEW_S = LEASE_S / 4
-ALONE_S = 1.0
-"""A hub that could not be reached is tried again after this; what was to be told it is kept."""
+ALONE_S = 5.0
+"""A hub that could not be reached is left alone for so long: until then this process goes by its own."""
 
 Exchange = Callable[[list[Told]], Awaitable[list[Told]]]
 """Brings rows to the hub (`RationHub.exchange`) and its answers back. Raises what kept it from that."""
@@ -67,10 +67,12 @@ class Permits:
         self._queues: dict[Place, _Queue] = {}
         self._stirred = asyncio.Event()
         self._talking: asyncio.Task[None] | None = None
+        self._alone_until_s = float("-inf")
 
     def link(self, exchange: Exchange | None) -> None:
         """From now on share the hub that `exchange` reaches; None: be alone again."""
         self._link = exchange
+        self._alone_until_s = float("-inf")
 
     def forget(self, run: str) -> None:
         """Let go of what a run's earlier session left."""
@@ -131,15 +133,8 @@ class Permits:
 
     async def _exchange(self, queues: dict[Place, _Queue]) -> float:
         """Say what there is to say, and let go who may; how long nothing more is to be said."""
-        told = {place: (list(queue.ended), queue.tokens) for place, queue in queues.items()}
         rows = [queue.row(place) for place, queue in queues.items()]
-        try:
-            answers = self.hub.exchange("", rows, self._clock()) if self._link is None else await self._link(rows)
-        except Exception:  # noqa: BLE001 - whatever keeps us from the hub: nothing is lost, and it is tried again
-            for place, (ended, tokens) in told.items():
-                queues[place].ended[:0] = ended
-                queues[place].tokens += tokens
-            return ALONE_S
+        answers = await self._answers(rows)
         pause_s = RENEW_S
         for queue, (count, wait_s, epoch, watched) in zip(queues.values(), answers, strict=True):
             queue.epoch, queue.watched = epoch, watched
@@ -150,6 +145,15 @@ class Permits:
             if queue.waiting:
                 pause_s = min(pause_s, wait_s)
         return pause_s
+
+    async def _answers(self, rows: list[Told]) -> list[Told]:
+        """The hub's, or this process's own where that cannot be reached: no question may be lost with it."""
+        if self._link is not None and self._clock() >= self._alone_until_s:
+            try:
+                return await self._link(rows)
+            except Exception:  # noqa: BLE001 - whatever keeps us from the hub
+                self._alone_until_s = self._clock() + ALONE_S
+        return self.hub.exchange("", rows, self._clock())
 
     def _let_go(self, queue: _Queue, count: int) -> int:
         """Grant as many questions as may be sent; how many grants nobody wanted any more."""

@@ -247,3 +247,18 @@ def by_end(ended: Iterable[tuple[Ended, int, float]]) -> list[Told]:
     for each in ended:
         counts[each] += 1
     return [[how.value, epoch, retry_after_s, count] for (how, epoch, retry_after_s), count in counts.items()]
+
+
+def ration_histories(rows: Iterable[Told], now_s: float) -> list[dict[str, Any]]:
+    """What `RationHub.history` told, a dict for each model; `now_s` counts from where changes shall count."""
+    return [
+        {
+            "model": model,
+            "limits": dict(zip(("requests_per_s", "tokens_per_min", "calls"), limits, strict=True)),
+            "granted": granted,
+            "refused": refused,
+            "ceiling": ceiling,
+            "changes": [[now_s - age_s, to, why] for age_s, to, why in changes],
+        }
+        for model, limits, granted, refused, ceiling, changes in rows
+    ]
