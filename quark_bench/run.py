@@ -20,6 +20,8 @@ from quark_bench.dataset import Dataset, Prompt, PromptsById
 from quark_bench.errors import QuarkBenchError, RunNotFoundError, UsageError
 from quark_bench.manifest import as_it_stands
 from quark_bench.measures import Measure, agent_table, measure_arm
+from quark_bench.model_calls import COLUMNS as CALL_COLUMNS
+from quark_bench.model_calls import sum_calls
 from quark_bench.pairing import PAIRED
 from quark_bench.parts import list_tables
 from quark_bench.plan import BUILT_IN_ARMS
@@ -208,6 +210,7 @@ class Run:
             slos=self.slos,
             agents={arm: agent_table(self._span_sums[arm], self.layout) for arm in self.arms},
             prompts=self.prompts,
+            model_calls=sum_calls((part.read(CALL_COLUMNS) for part in self._tables.calls.parts()), self.arms),
         )
 
     def _attributions(self) -> tuple[Attribution | None, Attribution | None]:
@@ -283,6 +286,8 @@ def summary(run: Run) -> dict[str, Any]:
             for each in run.findings.comparisons
         ],
         "breakers": list(run.findings.breakers),
+        "model_limits": list(run.findings.rations),
+        "budget": run.manifest.get("budget"),
         "gate": run.manifest.get("gate"),
         "slos": [{"text": r.slo.text, "value": r.value, "met": r.met, "given": r.given} for r in run.slos],
         "report": str(run.path / REPORT) if (run.path / REPORT).is_file() else None,

@@ -9,7 +9,16 @@ from markupsafe import Markup
 
 from quark_bench import units
 from quark_bench.plain import shortened
-from quark_bench.report import categories, environment, figures, gate_cells, gate_sentences, sentences, what_if_table
+from quark_bench.report import (
+    categories,
+    environment,
+    figures,
+    gate_cells,
+    gate_sentences,
+    model_cells,
+    sentences,
+    what_if_table,
+)
 from quark_bench.report.agent_cells import agent_grids
 from quark_bench.report.categories import Categories
 from quark_bench.report.cells import PERCENTILES, grid, more_rows, score_rows, speed_rows
@@ -54,6 +63,7 @@ def render(findings: Findings) -> str:
         categories=categories,
         environment=environment,
         what_if_table=what_if_table,
+        models=model_cells,
         faster=FASTER,
         colours=figures.COLOURS,
         speed=grid(findings, speed_rows(findings)),
@@ -120,6 +130,7 @@ def _figures(findings: Findings, pairs: Pairs | None, by_category: Categories | 
         "waterfall": figures.waterfall_figure(findings),
         "load": figures.load_figure(findings),
         "order": figures.order_figure(findings),
+        "ceilings": figures.ceilings_figure(findings),
     }
     return {name: Markup(svg) for name, svg in drawn.items() if svg is not None}  # noqa: S704 - our own drawing
 

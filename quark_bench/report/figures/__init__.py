@@ -7,6 +7,7 @@ dark pages alike.
 from quark_bench.report.figures.axes import COLOURS, LONGEST_TITLE
 from quark_bench.report.figures.calls import waterfall_figure
 from quark_bench.report.figures.categories import categories_figure
+from quark_bench.report.figures.ceilings import ceilings_figure
 from quark_bench.report.figures.gains import attribution_figure, forest_figure
 from quark_bench.report.figures.latency import latency_figure
 from quark_bench.report.figures.order import load_figure, order_figure
@@ -17,6 +18,7 @@ __all__ = [
     "LONGEST_TITLE",
     "attribution_figure",
     "categories_figure",
+    "ceilings_figure",
     "forest_figure",
     "latency_figure",
     "load_figure",
