@@ -103,7 +103,7 @@ class ShownComparison(Comparison):
         detectable = f", smallest detectable change {SHARE.format(self.mde)}" if self.mde is not None else ""
         told = ". ".join(filter(None, (sentences.answers(self) + detectable, sentences.faults(self))))
         return (
-            f"<table><caption>{caption}</caption><thead><tr><th></th><th scope='col'>ratio</th>"
+            f"<table><caption {WHOLE}>{caption}</caption><thead><tr><th></th><th scope='col'>ratio</th>"
             f"<th scope='col'>95 % interval</th></tr></thead><tbody>{body}</tbody></table>"
             f"<p>{html.escape(told)}.</p>"
         )
@@ -156,25 +156,28 @@ class ShownCapacity(Capacity):
 def dataset_html(dataset: Dataset) -> str:
     """Name and size of a data set, and its first prompts."""
     first = dataset.prompts[:FIRST_PROMPTS]
-    rows = "".join(f"<tr>{''.join(map(_cell, _cells(prompt)))}</tr>" for prompt in first)
+    rows = "".join(map(_row, first))
     head = "".join(f"<th scope='col' {LEFT}>{name}</th>" for name in ("id", "category", "text", "reference"))
     size = sentences.plural(len(dataset), "prompt")
     scored = "with references" if dataset.has_references else "without references"
     more = f"; the first {len(first)}" if len(dataset) > len(first) else ""
     caption = html.escape(one_line(f"{dataset.name}: {size}, {scored}{more}"))
-    return f"<table><caption {LEFT}>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<table><caption {WHOLE}>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 LEFT = "style='text-align:left'"
 """Notebooks align what is in tables to the right, as numbers are."""
+WHOLE = "style='text-align:left;white-space:nowrap'"
+"""In one line, also where it is wider than its table."""
 
 
-def _cells(prompt: Prompt) -> tuple[str, str, str, str]:
-    return prompt.id, prompt.category or "", prompt.text, " | ".join(prompt.reference)
+def _row(prompt: Prompt) -> str:
+    texts = (prompt.category or "", prompt.text, " | ".join(prompt.reference))
+    return f"<tr>{_cell(prompt.id, WHOLE)}{''.join(map(_cell, texts))}</tr>"
 
 
-def _cell(text: str) -> str:
-    return f"<td {LEFT}>{html.escape(one_line(shortened(text, LONGEST_CELL)))}</td>"
+def _cell(text: str, style: str = LEFT) -> str:
+    return f"<td {style}>{html.escape(one_line(shortened(text, LONGEST_CELL)))}</td>"
 
 
 def drawn_dag(layout: Layout, weights: Mapping[str, Weight] | None = None) -> Drawn:
@@ -206,11 +209,11 @@ def alone(svg: str) -> str:
 PAPER = "color:#1f2328;background:#fff;max-width:100%"
 
 
-def record_told(findings: Findings, prompt_id: str) -> Told:
+def record_told(findings: Findings, prompt_id: str, repeat: int | None) -> Told:
     """One prompt, agent by agent, under each arm. Raises UsageError, naming the nearest id, for one unknown."""
     from quark_bench.report.tables import record_view
 
-    return Told(record_view(findings, prompt_id))
+    return Told(record_view(findings, prompt_id, repeat))
 
 
 def run_html(run: Run) -> str:
@@ -236,7 +239,8 @@ def as_html(renderable: object) -> str:
     return console.export_html(theme=theme, inline_styles=True, code_format=f"<pre style='{PRE}'>{{code}}</pre>")
 
 
-PRE = "line-height:1.2;white-space:pre;overflow-x:auto"
+PRE = "font-family:ui-monospace,Menlo,Consolas,monospace;line-height:1.2;white-space:pre;overflow-x:auto"
+"""Spelt out, as some front ends set text of a cell in the font of their pages."""
 BLACK, RED, GREEN, YELLOW = (96, 96, 96), (207, 63, 55), (38, 133, 68), (150, 110, 0)
 BLUE, MAGENTA, CYAN, GREY = (56, 116, 203), (160, 80, 170), (10, 128, 150), (118, 118, 118)
 """In the order of a terminal's colours, each with a contrast of at least 4 to white and to black."""

@@ -66,11 +66,14 @@ class Run:
 
         return notebook.run_html(self)
 
-    def show(self, prompt_id: str) -> Told:
-        """One prompt, agent by agent, under each arm. Raises UsageError, naming the nearest id, for one unknown."""
+    def show(self, prompt_id: str, repeat: int | None = None) -> Told:
+        """One prompt, agent by agent, under each arm, in one repeat, counted from 0, or all.
+
+        Raises UsageError, naming the nearest id, where there is no record of it.
+        """
         from quark_bench.notebook import record_told
 
-        return record_told(self.findings, prompt_id)
+        return record_told(self.findings, prompt_id, repeat)
 
     def dag(self, arm: str | None = None) -> Drawn:
         """The DAG with what each agent took in an arm, the last unless named, and its share of the critical paths.
