@@ -14,7 +14,8 @@ PLAN = make_plan([Arm("async", Strategy.PARALLEL, 8)], 100, warmup=0)
 
 def chunk(count):
     """A chunk that came back; of a record only what is looked at."""
-    return Batch("async", 0, 0, 0, {"status": ["ok"] * count, "latency_s": [0.2] * count}, {})
+    records = {"prompt_id": [f"q-{n}" for n in range(count)], "status": ["ok"] * count, "latency_s": [0.2] * count}
+    return Batch("async", 0, 0, 0, records, {})
 
 
 def test_a_line_tells_what_goes_on_how_far_it_is_and_how_long_it_took():
