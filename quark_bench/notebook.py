@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from quark_bench.capacity import Capacity
-from quark_bench.compare import Comparison
+from quark_bench.compare import Comparison, Ratio
 from quark_bench.dataset import Dataset, Prompt
 from quark_bench.errors import UsageError
 from quark_bench.gate_result import GateResult
@@ -90,14 +90,9 @@ class ShownComparison(Comparison):
         return "; ".join(filter(None, told))
 
     def _repr_html_(self) -> str:
-        rows = (
-            ("throughput", self.throughput.value, self.throughput.low, self.throughput.high),
-            ("latency", self.latency.value, self.latency.low, self.latency.high),
-        )
         body = "".join(
-            f"<tr><th scope='row'>{name}</th><td>{RATIO.format(value)}</td>"
-            f"<td>{RATIO.format_interval(low, high)}</td></tr>"
-            for name, value, low, high in rows
+            f"<tr><th scope='row'>{name}</th><td>{RATIO.format(ratio.value)}</td><td>{_bounds(ratio)}</td></tr>"
+            for name, ratio in (("throughput", self.throughput), ("latency", self.latency))
         )
         caption = html.escape(f"{self.b} against {self.a}: how many times better ({sentences.pairs(self)})")
         detectable = f", smallest detectable change {SHARE.format(self.mde)}" if self.mde is not None else ""
@@ -107,6 +102,12 @@ class ShownComparison(Comparison):
             f"<th scope='col'>95 % interval</th></tr></thead><tbody>{body}</tbody></table>"
             f"<p>{html.escape(told)}.</p>"
         )
+
+
+def _bounds(ratio: Ratio) -> str:
+    """The interval, or why there is none."""
+    without = ratio.low is None or ratio.high is None
+    return html.escape(ratio.note if without and ratio.note else RATIO.format_interval(ratio.low, ratio.high))
 
 
 class ShownWhatIf(WhatIf):

@@ -75,6 +75,12 @@ def test_a_comparison_shows_a_table_in_a_notebook_with_names_escaped(run):
     assert f"{MARKUP} against plain" in page.text
 
 
+def test_a_comparison_without_an_interval_says_why(run):
+    page = parsed(run.compare("plain", MARKUP)._repr_html_())
+    assert "n too small" in page.text
+    assert "n/a" not in page.text
+
+
 def test_a_comparison_reads_as_a_sentence_in_a_terminal(run):
     told = repr(run.compare("plain", MARKUP))
     assert told.startswith(f"{MARKUP} vs plain: ")

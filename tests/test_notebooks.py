@@ -106,7 +106,7 @@ def test_the_readme_opens_every_notebook_in_their_order():
 
 
 def test_the_quickstart_runs_in_any_folder(tmp_path):
-    check_01(executed("01_quickstart", tmp_path, run={"limit(32)": "limit(8)"}, quark={"limit(8)": "limit(2)"}))
+    check_01(executed("01_quickstart", tmp_path, run={"limit(16)": "limit(4)"}, quark={"limit(8)": "limit(2)"}))
 
 
 def test_sync_and_async_are_compared_in_any_folder(tmp_path):
