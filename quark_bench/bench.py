@@ -19,6 +19,7 @@ from quark_bench.measuring import Silent, Task, Watcher, conclude, measure
 from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import BUILT_IN_ARMS, Arm, Granularity, Plan, built_in_arm, make_plan
+from quark_bench.progress import shows_progress
 from quark_bench.resolve import resolve
 from quark_bench.resume import continued
 from quark_bench.reuse import described_cache, opened_cache, with_cache
@@ -31,6 +32,7 @@ MOST_WORKERS = 4
 MOST_THREADS = 256
 
 
+@shows_progress
 def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     dataset: Dataset,
     pipeline: Pipeline | str = "quark",

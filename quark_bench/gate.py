@@ -31,6 +31,7 @@ from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.parts import count_statuses, list_tables
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Arm, Plan, blocks_a_repeat, built_in_arm, make_plan
+from quark_bench.progress import shows_progress
 from quark_bench.resolve import resolve
 from quark_bench.resume import continued
 from quark_bench.rule import alarms, confirm
@@ -67,6 +68,7 @@ class Gate:
         return notebook.gate_html(self.result)
 
 
+@shows_progress
 def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
     dataset: Dataset,
     pipeline: Pipeline | str = "quark",

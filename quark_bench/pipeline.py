@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from quark_bench.agent import RESERVED, Agent, Model, agent, canonical
+from quark_bench.display import Displayed
 from quark_bench.errors import PipelineError
 from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.policy import Breaker
@@ -54,7 +55,7 @@ class Step:
         return self.agent.name
 
 
-class Pipeline:
+class Pipeline(Displayed):
     """Agents wired by their parameters' names.
 
     `answer` names the agent whose result is the record's answer; it may be left out when one agent is the
@@ -130,6 +131,11 @@ class Pipeline:
     def answer(self) -> str:
         """Name of the agent that gives the answer."""
         return self.steps[self.answer_index].name
+
+    @property
+    def layout(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The DAG: each agent with the agents it needs, in the pipeline's order."""
+        return tuple((step.name, tuple(self.steps[need].name for need in step.needs)) for step in self.steps)
 
     @property
     def levels(self) -> int:

@@ -110,12 +110,13 @@ def ls_table(manifests: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def record_view(findings: Findings, prompt_id: str) -> Group:
-    """One prompt: its text and reference, and for every record of it status, answer and a waterfall of its spans.
+def record_view(findings: Findings, prompt_id: str, repeat: int | None = None) -> Group:
+    """One prompt: its text and reference, and for every record of it, or those of one repeat, status, answer and a
+    waterfall of its spans.
 
     Raises UsageError, naming the nearest id, where the run has no record of it.
     """
-    shown = lanes(findings, prompt_id)
+    shown = lanes(findings, prompt_id, repeat)
     if not shown:
         known = sorted(set(findings.trials.records(["prompt_id"])["prompt_id"]))
         close = difflib.get_close_matches(prompt_id, known, 1) or known[:1]
