@@ -104,7 +104,7 @@ def record_blocks(
 
     def ask_to_end() -> None:
         executor.drain.begin()
-        watcher.stage(f"ending what is under way, {DRAIN_S:.0f} s at most; Ctrl-C again quits at once")
+        watcher.stage(f"ending what is under way, {DRAIN_S:.0f} s at most; Ctrl-C quits")
 
     began_s = time.perf_counter()
     try:
