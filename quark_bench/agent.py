@@ -34,8 +34,7 @@ class Reply:
 
     `inter_token_s` is the mean time from one token to the next, (last - first) / (tokens_out - 1); None where the
     answer was not streamed. `estimated` tells that the tokens were counted here, not by the server. `finish_reason` is
-    the server's. `requests_left` and `tokens_left` are what its rate limit had left, as its headers tell. A `kept`
-    reply's text is kept with the run.
+    the server's. `requests_left` and `tokens_left` are what its rate limit had left, as its headers tell.
     """
 
     text: str
@@ -48,7 +47,6 @@ class Reply:
     finish_reason: str | None = None
     requests_left: int | None = None
     tokens_left: int | None = None
-    kept: bool = False
 
 
 class Model(Protocol):

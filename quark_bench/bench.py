@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from quark_bench import store
+from quark_bench.asking import with_use
 from quark_bench.chaos import Chaos, ChaoticShipment, parse_chaos
 from quark_bench.dataset import Dataset
 from quark_bench.errors import UsageError
@@ -15,8 +16,10 @@ from quark_bench.execute.process import check_can_spawn, cores
 from quark_bench.manifest import as_asked, first_manifest
 from quark_bench.measures import measure_names
 from quark_bench.measuring import Silent, Task, Watcher, conclude, measure
+from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import BUILT_IN_ARMS, Arm, Granularity, Plan, built_in_arm, make_plan
+from quark_bench.progress import shows_progress
 from quark_bench.resolve import resolve, resolve_scorers
 from quark_bench.resume import continued
 from quark_bench.reuse import described_cache, opened_cache, with_cache
@@ -29,6 +32,7 @@ MOST_WORKERS = 4
 MOST_THREADS = 256
 
 
+@shows_progress
 def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     dataset: Dataset,
     pipeline: Pipeline | str = "quark",
@@ -47,6 +51,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     chaos: str | Sequence[str] = (),
     clusters: str | None = None,
     cache: str | Path | None = None,
+    use: ModelUse = AS_IT_COMES,
     out: str | Path = "reports",
     resume: str | Path | None = None,
     watcher: Watcher | None = None,
@@ -62,8 +67,9 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     and f1 where the data set has references. `clusters` names a field of the prompts' metadata: prompts that share it
     count as dependent in the intervals of scores. `chaos`
     injects faults at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `cache` is a file in which the outputs of agents
-    with `cache=True` are kept between runs, and from which equal calls are answered, on each machine its own. `resume`
-    names an unfinished run, which is continued with the chunks that are missing.
+    with `cache=True` are kept between runs, and from which equal calls are answered, on each machine its own. `use`
+    limits the pipeline's model over all workers, records its answers, or sets a budget. `resume` names an unfinished
+    run, which is continued with the chunks that are missing.
 
     Raises UsageError for wrong options, ClusterError or ExecutionError when the run cannot start or finish.
     """
@@ -77,9 +83,10 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     )
     store.check_out(out)
     main, shipments = resolve_pipelines(pipeline, plan)
+    require_model(use, main, plan)
     disturbed = chosen_chaos(chaos, main, plan)
     manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
-    manifest |= as_asked(command, slos, disturbed, described_cache(cache, main, plan))
+    manifest |= as_asked(command, slos, disturbed, described_cache(cache, main, plan), use)
     manifest |= {"clusters": clusters, "score_versions": {each.name: each.version for each in scorers}}
     path = None if resume is None else store.find_run(resume, out)
     if path is not None:
@@ -87,7 +94,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     opening = open_executor(on, workers, plan, main, granularity, insecure=insecure)
     watcher.stage(opening_stage(on))
     with opened_cache(cache) as kept, opening as executor:
-        travelling = with_cache(disturb(shipments, disturbed), main, plan, kept)
+        travelling = with_cache(disturb(with_use(shipments, use), disturbed), main, plan, kept)
         task = Task(dataset, plan, main, travelling, scorers, granularity, out)
         path = measure(task, executor, manifest, path, watcher)
     return conclude(task, path, manifest, watcher)
@@ -101,6 +108,15 @@ def resolve_pipelines(pipeline: Pipeline | str, plan: Plan) -> tuple[Pipeline, d
     for arm in plan.arms:
         shipments[arm.name] = shipment if arm.pipeline is None else pack_pipeline(arm.pipeline)
     return main, shipments
+
+
+def require_model(use: ModelUse, main: Pipeline, plan: Plan) -> None:
+    """Raise UsageError for a way to use models where no arm has any."""
+    if use != AS_IT_COMES and all((arm.pipeline or main).model is None for arm in plan.arms):
+        raise UsageError(
+            f"pipeline {main.name!r} has no model to record, or to limit: give Pipeline(..., model=...), whose agents "
+            "ask it with call.model"
+        )
 
 
 def chosen_chaos(texts: str | Sequence[str], main: Pipeline, plan: Plan) -> Chaos | None:

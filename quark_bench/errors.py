@@ -7,6 +7,7 @@
     │   └── RunNotFoundError  a run was named that cannot be opened                exit 2
     └── ExecutionError        a run could not start or could not finish            exit 4
         ├── ClusterError      the Dask cluster is unreachable, unfit or gone       exit 4
+        ├── BudgetSpentError  what a run may spend at models is spent              exit 4
         ├── ConservationError planned != ok + degraded + failed + not run          exit 4
         └── ModelError        a model did not answer a call; inside an agent it
             │                 fails that attempt only, and its class tells why     exit 4
@@ -64,6 +65,10 @@ class ClusterError(ExecutionError):
 
 class ConservationError(ExecutionError):
     """Trials were lost or counted twice: planned is not ok + degraded + failed + not run."""
+
+
+class BudgetSpentError(ExecutionError):
+    """A run has spent what it may at models, with trials left to make."""
 
 
 class ModelError(ExecutionError):

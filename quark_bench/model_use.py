@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 
 from quark_bench.errors import UsageError
@@ -37,11 +38,41 @@ NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """What a run may spend at models in all its sessions, in `usd` or in `tokens` in and out. Warm-ups do not count."""
+
+    amount: float
+    unit: str
+
+    def spent(self, cost_usd: float, tokens: float) -> float:
+        return cost_usd if self.unit == USD else tokens
+
+    def told(self, amount: float) -> str:
+        return f"{amount:,.2f} USD" if self.unit == USD else f"{amount:,.0f} tokens"
+
+    def __str__(self) -> str:
+        return f"{self.amount:g}{self.unit}"
+
+
+USD, TOKENS = "usd", "tokens"
+
+
+def parse_budget(text: str) -> Budget:
+    """`5usd`, `0.50usd`, `200000tokens`. Raises UsageError, with an example, for anything else."""
+    found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(usd|tokens)\s*", text.lower().replace("_", "").replace(",", ""))
+    if found is None or float(found[1]) <= 0:
+        raise UsageError(f"--budget {text!r}: write an amount above 0 and its unit, as in 5usd or 200000tokens")
+    return Budget(float(found[1]), found[2])
+
+
+@dataclass(frozen=True, slots=True)
 class ModelUse:
-    """`record` keeps the text of every answer with the run, so that it can be replayed."""
+    """`limits` hold over all workers; `record` keeps the text of every answer with the run, so that it can be
+    replayed; what is under way when the `budget` is spent is ended, and the run can be continued with a larger one."""
 
     limits: Limits = field(default_factory=Limits)
     record: bool = False
+    budget: Budget | None = None
 
 
 AS_IT_COMES = ModelUse()

@@ -86,11 +86,10 @@ def test_prompts_with_too_few_scored_trials_are_left_out_and_counted():
     assert "without 1 prompts of fewer than 2 scored trials" in found["_pass_at_2"].note
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 4), st.floats(0, 1)), min_size=8, max_size=30).filter(
-        lambda x: len({c for c, _ in x}) > 2
-    )
-)
+CLUSTERED = st.lists(st.tuples(st.integers(0, 4), st.floats(0, 1)), min_size=8, max_size=30)
+
+
+@given(CLUSTERED.filter(lambda pairs: len({cluster for cluster, _ in pairs}) > 2))
 def test_clustered_intervals_have_the_errors_of_statsmodels(pairs):
     clusters, values = [c for c, _ in pairs], [value for _, value in pairs]
     found = measured([[value] for value in values], Repeated(1, {f"p{n}": str(c) for n, c in enumerate(clusters)}))[""]

@@ -143,12 +143,8 @@ def test_a_choice_is_found_by_its_letter_or_its_text(answer, letter):
 @pytest.mark.parametrize("reference", ["B", "Paris"])
 def test_a_choice_is_right_where_it_is_the_references(choices, reference):
     prompt = Prompt("p", "?", reference=(reference,), metadata={"choices": choices})
-    assert [scored(["choice"], answer, prompt=prompt)["choice"] for answer in ("B", "Paris", "A", "none")] == [
-        1,
-        1,
-        0,
-        0,
-    ]
+    found = [scored(["choice"], answer, prompt=prompt)["choice"] for answer in ("B", "Paris", "A", "none")]
+    assert found == [1, 1, 0, 0]
     assert scored(["choice"], "B", "C") == {"choice": 0}
     assert scored(["choice"], "B", "a long reference") == {}
 

@@ -14,6 +14,7 @@ import typer
 
 from quark_bench.cli.look_commands import COMMANDS
 from quark_bench.cli.options import (
+    BudgetText,
     Category,
     Clusters,
     Faults,
@@ -24,14 +25,18 @@ from quark_bench.cli.options import (
     Knowledge,
     Latency,
     Limit,
+    ModelCalls,
     ModelName,
     On,
     Out,
     Prompts,
+    Record,
+    RequestsPerS,
     Resume,
     Scores,
     Seed,
     Slos,
+    TokensPerMin,
     Warmup,
     Workers,
 )
@@ -101,12 +106,12 @@ def resumed_arguments(context: typer.Context, command: str, resume: str | None, 
     if resume is None:
         raise UsageError(f"name a prompt file, as in: quark-bench {command} prompts.jsonl")
     given = {name for name in context.params if _was_given(context, name)}
-    if beside := sorted(given - {"resume", "out", "on", "insecure", "as_json"}):
+    if beside := sorted(given - {"resume", "out", "on", "insecure", "budget", "as_json"}):
         raise UsageError(
             f"--{beside[0].replace('_', '-')} beside --resume: a run is continued as it was begun; leave it out, "
             "or begin a new run without --resume"
         )
-    moved = ["--on", str(context.params["on"])] if "on" in given else []
+    moved = [f"--{name}={context.params[name]}" for name in ("on", "budget") if name in given]
     flags = [flag for flag, name in (("--insecure", "insecure"), ("--json", "as_json")) if name in given]
     return [*run.arguments_of(resume, out, command), *moved, *flags]
 
@@ -149,6 +154,11 @@ def run_command(
         Path | None,
         typer.Option(help="Answer equal calls of agents with cache=True from this file.", show_default=False),
     ] = None,
+    requests_per_s: RequestsPerS = None,
+    tokens_per_min: TokensPerMin = None,
+    model_calls: ModelCalls = None,
+    budget: BudgetText = None,
+    record: Record = False,
     out: Out = Path("reports"),
     resume: Resume = None,
     as_json: Json = False,
@@ -185,6 +195,7 @@ def run_command(
         "chaos": chaos or [],
         "clusters": clusters,
         "cache": cache,
+        "use": run.model_use((requests_per_s, tokens_per_min, model_calls), budget, record=record),
         "out": out,
         "resume": resume,
         "command": context.obj,
@@ -232,6 +243,11 @@ def gate_command(
     markdown: Annotated[
         Path | None, typer.Option(help="Write a Markdown summary to this file.", show_default=False)
     ] = None,
+    requests_per_s: RequestsPerS = None,
+    tokens_per_min: TokensPerMin = None,
+    model_calls: ModelCalls = None,
+    budget: BudgetText = None,
+    record: Record = False,
     out: Out = Path("reports"),
     resume: Resume = None,
     as_json: Json = False,
@@ -269,6 +285,7 @@ def gate_command(
         "chaos": chaos or [],
         "clusters": clusters,
         "allow_stored": allow_stored,
+        "use": run.model_use((requests_per_s, tokens_per_min, model_calls), budget, record=record),
         "out": out,
         "resume": resume,
         "command": context.obj,

@@ -17,6 +17,7 @@ from rich.console import Console, RenderableType
 from quark_bench.cli.live import Display, Lines, watching
 from quark_bench.dataset import Dataset
 from quark_bench.errors import RunInterrupted, UsageError
+from quark_bench.model_use import Limits, ModelUse, parse_budget
 from quark_bench.pipeline import Pipeline
 from quark_bench.plain import one_line, shortened
 from quark_bench.redact import MARK
@@ -128,6 +129,11 @@ def choose_pipeline(
     return quark(knowledge=knowledge, model=chosen, latency=profile, memory=learn, learn=learn is not None)
 
 
+def model_use(limits: tuple[float | None, float | None, int | None], budget: str | None, *, record: bool) -> ModelUse:
+    """How the run may use its model. Raises UsageError."""
+    return ModelUse(Limits(*limits), record, None if budget is None else parse_budget(budget))
+
+
 def carry_out(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, Any], *, as_json: bool) -> int:
     """Run, tell, and give the exit code."""
     from quark_bench.bench import bench
@@ -170,11 +176,11 @@ def tell(run: Run, report: Path, table: RenderableType, data: Mapping[str, Any] 
 
 def watched(work: Callable[[Display | Lines], T]) -> T | int:
     """What the work gives, a person watching how it gets on; the exit code where it was interrupted."""
-    with watching(Console(stderr=True)) as watcher:
-        try:
+    try:
+        with watching(Console(stderr=True)) as watcher:
             return work(watcher)
-        except RunInterrupted as stop:
-            print(f"quark-bench: {one_line(stop)}", file=sys.stderr)
-        except KeyboardInterrupt:
-            print("quark-bench: interrupted before the first trial; there is nothing to continue", file=sys.stderr)
+    except RunInterrupted as stop:  # told once the view is gone, which would break the command into lines
+        print(f"quark-bench: {one_line(stop)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("quark-bench: interrupted before the first trial; there is nothing to continue", file=sys.stderr)
     return EXIT_INTERRUPTED

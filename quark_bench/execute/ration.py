@@ -21,8 +21,10 @@ DECREASE = 0.7
 """TCP CUBIC's factor (RFC 9438, 4.6): half, as TCP Reno's, leaves a model idle for longer."""
 LEASE_S = 10.0
 """A process that has not been heard of for so long holds nothing any more: it is gone."""
-LOOK_AGAIN_S = 0.05
+LOOK_AGAIN_S = 0.02
 """Who waits for what others hold asks again after this."""
+FRESH_S = 0.5
+"""Who has not asked again for so long waits no more."""
 MOST_CHANGES = 500
 """Kept of a ceiling's history."""
 
@@ -57,8 +59,12 @@ class Bucket:
 
 @dataclass(slots=True)
 class Lease:
+    """What a process has under way, and how many more of its questions wait; `turn_s` is when it last got a permit."""
+
     held: int
-    until_s: float
+    heard_s: float
+    wanting: int = 0
+    turn_s: float = -math.inf
 
 
 @dataclass(slots=True)
@@ -101,36 +107,62 @@ class Ration:
 
     def renew(self, process: str, held: int, now_s: float) -> None:
         """A process tells how many calls it has under way; who is silent for long holds none."""
-        for gone in [name for name, lease in self.leases.items() if lease.until_s < now_s]:
+        for gone in [name for name, lease in self.leases.items() if lease.heard_s + LEASE_S < now_s]:
             del self.leases[gone]
-        self.leases[process] = Lease(held, now_s + LEASE_S)
+        lease = self.leases.get(process)
+        if lease is None:
+            self.leases[process] = Lease(held, now_s)
+            if self.ceiling < math.inf and held:  # it asked freely so far: the ceiling was found without its calls
+                self._move(self.ceiling + DECREASE * held, now_s, "joined")
+        else:
+            lease.held, lease.heard_s = held, now_s
 
     def grant(self, process: str, needs: Sequence[float], now_s: float) -> tuple[int, float]:
         """How many of the questions in a process's queue, of so many tokens each, may be sent now; and how long the
         next one should wait before it asks again."""
         count, wait_s = 0, 0.0
+        lease = self.leases[process]
+        lease.wanting = len(needs)
         for need in needs:
-            wait_s = self._wait_s(need, now_s)
+            wait_s = self._wait_s(need, now_s) or self._turn_wait_s(process, now_s)
             if wait_s > 0.0:
                 break
             if self.requests is not None:
                 self.requests.take(1)
             if self.tokens is not None:
                 self.tokens.take(need)
-            self.leases[process].held += 1
+            lease.held += 1
+            lease.wanting -= 1
+            lease.turn_s = now_s
             count += 1
         self.granted += count
         return count, wait_s
 
     def _wait_s(self, need: float, now_s: float) -> float:
         waits = [self.paused_until_s - now_s]
-        if self.held >= max(1, math.floor(self.most)) if self.most < math.inf else False:
+        if self.held + 1 > max(1.0, self.most):
             waits.append(LOOK_AGAIN_S)
         if self.requests is not None:
             waits.append(self.requests.wait_s(1, now_s))
         if self.tokens is not None:
             waits.append(self.tokens.wait_s(need, now_s))
         return max(0.0, *waits)
+
+    def _turn_wait_s(self, process: str, now_s: float) -> float:
+        """A process with fewer calls under way, or whose last turn is longer ago, comes first: what is left must
+        suffice for it."""
+        own = self.leases[process]
+        before = sum(
+            lease.wanting
+            for name, lease in self.leases.items()
+            if name != process
+            and now_s - lease.heard_s < FRESH_S
+            and (lease.held, lease.turn_s, name) < (own.held, own.turn_s, process)
+        )
+        left = max(1.0, self.most) - self.held
+        if self.requests is not None:
+            left = min(left, self.requests.level)
+        return LOOK_AGAIN_S if before and left - 1 < before else 0.0
 
     def settle(self, ended: Ended, epoch: int, retry_after_s: float, now_s: float, before: int) -> None:
         """Take in how a question ended that was granted in that epoch; `before` is how many were under way then."""
@@ -215,3 +247,18 @@ def by_end(ended: Iterable[tuple[Ended, int, float]]) -> list[Told]:
     for each in ended:
         counts[each] += 1
     return [[how.value, epoch, retry_after_s, count] for (how, epoch, retry_after_s), count in counts.items()]
+
+
+def ration_histories(rows: Iterable[Told], now_s: float) -> list[dict[str, Any]]:
+    """What `RationHub.history` told, a dict for each model; `now_s` counts from where changes shall count."""
+    return [
+        {
+            "model": model,
+            "limits": dict(zip(("requests_per_s", "tokens_per_min", "calls"), limits, strict=True)),
+            "granted": granted,
+            "refused": refused,
+            "ceiling": ceiling,
+            "changes": [[now_s - age_s, to, why] for age_s, to, why in changes],
+        }
+        for model, limits, granted, refused, ceiling, changes in rows
+    ]
