@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import operator
@@ -282,12 +283,12 @@ def _score(
         prompts = {prompt.id: prompt for place in here for prompt in task.dataset.prompts[ranges[place]]}
         waiting = [each for each in _answered(records) if each[:3] not in scored]
         done += len(records) - len(waiting)
-        rows = score_records(waiting, prompts, task.scorers, clock)
-        for together in _by_trials(rows, KEPT_TOGETHER if waits else len(waiting)):
-            store.write_scores(path, together)
-            done += len({row[:3] for row in together})
-            if waits:
-                watcher.scored(done, trials)
+        with contextlib.closing(score_records(waiting, prompts, task.scorers, clock)) as rows:
+            for together in _by_trials(rows, KEPT_TOGETHER if waits else len(waiting)):
+                store.write_scores(path, together)
+                done += len({row[:3] for row in together})
+                if waits:
+                    watcher.scored(done, trials)
 
 
 def _answered(records: pd.DataFrame) -> Iterator[Answered]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ B = TypeVar("B")
 ENDING_S = 5.0
 
 
-def ahead(items: Iterable[A], ask: Callable[[A], Awaitable[B]], at_once: int) -> Iterator[B]:
+def ahead(items: Iterable[A], ask: Callable[[A], Awaitable[B]], at_once: int) -> Generator[B]:
     """What comes of asking about each item, in their order, `at_once` of them under way, in a loop of their own thread:
     whoever calls may have a loop already. Whoever stops listening cancels what is still asked."""
     loop = asyncio.new_event_loop()
