@@ -19,6 +19,11 @@ def scored_by(manifest: Manifest) -> dict[str, str]:
     return {name: str(versions.get(name, "1")) for name in manifest["scorers"]}
 
 
+def scored_to_pass(manifest: Manifest) -> list[str]:
+    """The scorers that were given a threshold: a score of 0 is below it. Their versions name it."""
+    return [name for name, version in scored_by(manifest).items() if " threshold=" in version]
+
+
 def changed_questions(then: Manifest, now: Manifest) -> list[str]:
     """What was asked otherwise, so that only a part of both runs compares: data set, scorers, model."""
     differences = {

@@ -155,15 +155,17 @@ class StoredTable:
         found, `rows` takes those at some positions. Raises RunNotFoundError for a part that is damaged, is gone, or
         lacks what every row has.
         """
-        table = self._read(SCHEMAS[self.kind].names if columns is None else list(columns), where)
+        table = self.arrow(columns, where)
         return _frame(table if rows is None else table.take(rows), coded)
 
     def parts(self) -> Iterator[StoredTable]:
         """Each part as a table of its own."""
         return (replace(self, files=(file,)) for file in self.files)
 
-    def _read(self, columns: list[str], where: pc.Expression | None) -> pa.Table:
+    def arrow(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
+        """The same as an Arrow table, for what neither weighs nor shows it."""
         schema = SCHEMAS[self.kind]
+        columns = schema.names if columns is None else list(columns)
         if not self.files:
             return schema.empty_table().select(columns)
         folder = self.files[0].parent

@@ -1,9 +1,9 @@
-"""JUnit: a gate's result as the XML that CI servers show as tests, a test case per measure."""
+"""JUnit: the XML that CI servers show as tests; of a gate's result a test case per measure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -28,6 +28,17 @@ class Case:
     outcome: str
     told: str = ""
     kind: str = ""
+    took_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Test cases of one kind, with facts by name and lines that are told of all of them together."""
+
+    name: str
+    cases: Sequence[Case]
+    properties: Sequence[tuple[str, str]]
+    told: Sequence[str] = ()
 
 
 def junit_xml(result: GateResult) -> str:
@@ -35,23 +46,31 @@ def junit_xml(result: GateResult) -> str:
 
     What is inconclusive is a failure where that made the whole gate inconclusive, else it is skipped.
     """
-    cases = list(_cases(result))
+    told = (gate_sentences.headline(result), *gate_sentences.details(result))
+    return suites_xml([Suite(SUITE, list(_cases(result)), list(_properties(result)), told)])
+
+
+def suites_xml(suites: Sequence[Suite]) -> str:
+    """Test suites as XML."""
+    root = ElementTree.Element("testsuites", _counts([case for suite in suites for case in suite.cases]))
+    for suite in suites:
+        element = ElementTree.SubElement(root, "testsuite", {"name": _clean(suite.name), **_counts(suite.cases)})
+        properties = ElementTree.SubElement(element, "properties")
+        for name, value in suite.properties:
+            ElementTree.SubElement(properties, "property", {"name": name, "value": _clean(value)})
+        for case in suite.cases:
+            _add(element, _clean(suite.name), case)
+        if suite.told:
+            ElementTree.SubElement(element, "system-out").text = "\n".join(map(_clean, suite.told))
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, "unicode") + "\n"
+
+
+def _counts(cases: Sequence[Case]) -> dict[str, str]:
     counts = {"tests": len(cases), "errors": 0}
     for name, outcome in (("failures", "failure"), ("skipped", "skipped")):
         counts[name] = sum(case.outcome == outcome for case in cases)
-    written = {name: str(count) for name, count in counts.items()}
-    suites = ElementTree.Element("testsuites", written)
-    suite = ElementTree.SubElement(suites, "testsuite", {"name": SUITE, **written})
-    properties = ElementTree.SubElement(suite, "properties")
-    for name, value in _properties(result):
-        ElementTree.SubElement(properties, "property", {"name": name, "value": _clean(value)})
-    for case in cases:
-        _add(suite, case)
-    ElementTree.SubElement(suite, "system-out").text = "\n".join(
-        map(_clean, (gate_sentences.headline(result), *gate_sentences.details(result)))
-    )
-    ElementTree.indent(suites)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suites, "unicode") + "\n"
+    return {name: str(count) for name, count in counts.items()}
 
 
 def _cases(result: GateResult) -> Iterator[Case]:
@@ -85,11 +104,13 @@ def _properties(result: GateResult) -> Iterator[tuple[str, str]]:
         yield "noise", f"{result.noise:.4g}"
 
 
-def _add(suite: ElementTree.Element, case: Case) -> None:
-    element = ElementTree.SubElement(suite, "testcase", {"classname": SUITE, "name": _clean(case.name)})
+def _add(suite: ElementTree.Element, name: str, case: Case) -> None:
+    took = {} if case.took_s is None else {"time": f"{case.took_s:.6f}"}
+    element = ElementTree.SubElement(suite, "testcase", {"classname": name, "name": _clean(case.name), **took})
     told = _clean(case.told)
     if case.outcome == "passed":
-        ElementTree.SubElement(element, "system-out").text = told
+        if told:
+            ElementTree.SubElement(element, "system-out").text = told
         return
     kind = {"type": case.kind} if case.kind else {}
     ElementTree.SubElement(element, case.outcome, {"message": told, **kind}).text = told
