@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import math
 import operator
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +13,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from quark_bench import store
-from quark_bench.dataset import Dataset
+from quark_bench.dataset import Dataset, Prompt
 from quark_bench.errors import BudgetSpentError, ConservationError, ExecutionError, RunInterrupted
 from quark_bench.execute import Consumption, Executor, Setting, Work
 from quark_bench.execute.drain import DRAIN_S
@@ -26,16 +24,13 @@ from quark_bench.model_use import Budget, parse_budget
 from quark_bench.parts import count_statuses, list_tables
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import Block, Chunk, Plan
-from quark_bench.record import Batch, RecordStatus
+from quark_bench.record import Batch
 from quark_bench.resume import continuing, layout_of
 from quark_bench.reuse import counted
-from quark_bench.run import Run, measures_as_data
-from quark_bench.scoring import Answered, AskedScorer, Overall, ScoreRow, asks_models, score_records
-
-ANSWERED = ("arm", "repeat", "prompt_id", "answer", "latency_s", "cost_usd", "status")
-"""Columns of a record that are looked at to score it."""
-KEPT_TOGETHER = 100
-"""Records whose scores are written at once where models judge: what was paid is not to be lost."""
+from quark_bench.run import Run
+from quark_bench.run_data import weighed
+from quark_bench.score_run import score_parts
+from quark_bench.scoring import AskedScorer, Overall, asks_models
 
 
 class Watcher(Protocol):
@@ -252,8 +247,7 @@ def conclude(task: Task, path: Path, manifest: Manifest, watcher: Watcher) -> Ru
     run = Run(path, task.dataset)
     ended = manifest["conservation"]
     manifest["state"] = "failed" if ended["not_run"] else "complete"
-    manifest["measures"] = {arm: measures_as_data(found) for arm, found in run.measures.items()}
-    manifest["slo_results"] = [{"text": each.slo.text, "met": each.met, "given": each.given} for each in run.slos]
+    manifest |= weighed(run)
     store.write_manifest(path, manifest)
     run.manifest = store.read_manifest(path)  # as it is kept: without secrets
     if ended["not_run"]:
@@ -264,48 +258,17 @@ def conclude(task: Task, path: Path, manifest: Manifest, watcher: Watcher) -> Ru
     return run
 
 
-def _score(
-    path: Path,
-    task: Task,
-    chunks: Iterable[Chunk],
-    watcher: Watcher,
-    clock: Callable[[], float] = time.perf_counter,
-) -> None:
-    """Score the records that are not yet, part by part; the prompts of a part's records are those of its chunks."""
+def _score(path: Path, task: Task, chunks: Iterable[Chunk], watcher: Watcher) -> None:
+    """Score the records that are not yet; the prompts of a part's records are those of its chunks."""
     if not task.scorers:
         return
-    scored, waits = store.scored_trials(path), asks_models(task.scorers)
     ranges = {(chunk.block.index, chunk.index): slice(chunk.start, chunk.stop) for chunk in chunks}
-    done, trials = 0, task.plan.planned
-    for part in list_tables(path).records.parts():
-        records = part.read(["block", "chunk", *ANSWERED])
+    waits = asks_models(task.scorers)
+
+    def prompts_of(records: pd.DataFrame) -> dict[str, Prompt]:
         here = dict.fromkeys(zip(records["block"], records["chunk"], strict=True))
-        prompts = {prompt.id: prompt for place in here for prompt in task.dataset.prompts[ranges[place]]}
-        waiting = [each for each in _answered(records) if each[:3] not in scored]
-        done += len(records) - len(waiting)
-        with contextlib.closing(score_records(waiting, prompts, task.scorers, clock)) as rows:
-            for together in _by_trials(rows, KEPT_TOGETHER if waits else len(waiting)):
-                store.write_scores(path, together)
-                done += len({row[:3] for row in together})
-                if waits:
-                    watcher.scored(done, trials)
+        return {prompt.id: prompt for place in here for prompt in task.dataset.prompts[ranges[place]]}
 
-
-def _answered(records: pd.DataFrame) -> Iterator[Answered]:
-    """A failed trial has no answer, even where one of its agents gave some: nobody pays to have it judged."""
-    columns = (records[name].tolist() for name in ANSWERED)
-    for arm, repeat, prompt_id, answer, latency_s, cost_usd, status in zip(*columns, strict=True):
-        given = answer if isinstance(answer, str) and status != RecordStatus.FAILED else None
-        yield Answered(arm, repeat, prompt_id, given, latency_s, cost_usd if cost_usd > 0 else 0.0)
-
-
-def _by_trials(rows: Iterable[ScoreRow], trials: int) -> Iterator[list[ScoreRow]]:
-    """The rows of so many trials at a time: a trial with one score counts as scored, so all are kept at once."""
-    together: list[ScoreRow] = []
-    for count, (_, scores) in enumerate(itertools.groupby(rows, key=lambda row: row[:3]), 1):
-        together.extend(scores)
-        if count % trials == 0:
-            yield together
-            together = []
-    if together:
-        yield together
+    for done in score_parts(path, task.scorers, prompts_of, store.scored_trials(path)):
+        if waits:
+            watcher.scored(done, task.plan.planned)

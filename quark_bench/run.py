@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from quark_bench import store
 from quark_bench.arm_run import agent_named, arm_run, factors_of, least_busy, overheads, threads
-from quark_bench.capacity import Asked, Capacity, capacity, counts, place_of
+from quark_bench.capacity import Asked, capacity, counts, place_of
 from quark_bench.compare import Attribution, Comparison, attribute, compare_arms
 from quark_bench.critical_path import Layout
 from quark_bench.dataset import Dataset, Prompt, PromptsById
@@ -27,10 +27,12 @@ from quark_bench.parts import list_tables
 from quark_bench.plan import BUILT_IN_ARMS
 from quark_bench.progress import waiting
 from quark_bench.report.findings import Findings
-from quark_bench.report.scoring import scored
+from quark_bench.resolve import resolve_scorers
+from quark_bench.run_data import REPORT, weighed
 from quark_bench.score_measures import Repeated, clusters_in
+from quark_bench.score_run import rescore
 from quark_bench.slo import DEFAULT_SLOS, SloResult, check, parse_slo
-from quark_bench.sources import read_bounded
+from quark_bench.sources.recall import recall
 from quark_bench.span_sums import SpanSums, sum_spans
 from quark_bench.stored_trials import StoredTrials
 from quark_bench.trials import SCORE_PREFIX
@@ -40,10 +42,6 @@ if TYPE_CHECKING:
     from dask.delayed import Delayed
 
     from quark_bench.notebook import Drawn, ShownCapacity, Told
-
-REPORT = "report.html"
-LARGEST_DATASET = 256_000_000
-"""Bytes of the file that prompts are shown from; a manifest may name any."""
 
 
 class Run:
@@ -158,8 +156,10 @@ class Run:
 
         Raises UsageError for an arm that the run does not have.
         """
+        from quark_bench.notebook import ShownComparison
+
         a, b = self._arm(a), self._arm(b)
-        return shown(compare_arms(self._paired_columns, a, b, self.measures[a], self.measures[b]))
+        return ShownComparison.of(compare_arms(self._paired_columns, a, b, self.measures[a], self.measures[b]))
 
     def what_if(
         self, agents: Mapping[str, float] | None = None, drop: Collection[str] = (), *, arm: str | None = None
@@ -169,10 +169,12 @@ class Run:
         Without either, only what making each agent faster gives. Names compare without case and underscores. Raises
         UsageError for an unknown arm or agent, with the nearest, and for an arm without records.
         """
+        from quark_bench.notebook import ShownWhatIf
+
         chosen = arm_run(self.manifest, self.measures, self.trials, arm or self.arms[-1])
         factors = factors_of(self.layout, self._answer, agents or {}, drop)
         with waiting("predicting"):
-            return shown_what_if(what_if(self.trials, chosen, self.layout, self._answer, factors))
+            return ShownWhatIf.of(what_if(self.trials, chosen, self.layout, self._answer, factors))
 
     def capacity(  # noqa: PLR0913 - one parameter per option of `quark-bench whatif --workers`
         self,
@@ -194,6 +196,8 @@ class Run:
         `granularity` is chunk or agent, None the run's. Raises UsageError for what the run does not have, with the
         nearest, and for numbers that are not above 0.
         """
+        from quark_bench.notebook import ShownCapacity
+
         chosen = arm_run(self.manifest, self.measures, self.trials, arm or least_busy(self.manifest))
         factors = factors_of(self.layout, self._answer, agents or {}, drop)
         place = place_of(self.layout, granularity or self.manifest["granularity"]["choice"], cores, rates or {})
@@ -201,7 +205,7 @@ class Run:
         asked = Asked(counts("workers", workers), counts("in_flight", in_flight), place, factors)
         draws = np.random.default_rng(seed)
         with waiting("simulating"):
-            return shown_capacity(capacity(self.trials, chosen, self.layout, asked, overheads(self.manifest), draws))
+            return ShownCapacity.of(capacity(self.trials, chosen, self.layout, asked, overheads(self.manifest), draws))
 
     def _arm(self, name: str) -> str:
         if name not in self.arms:
@@ -229,20 +233,18 @@ class Run:
     @cached_property
     def prompts(self) -> Mapping[str, Prompt]:
         """The prompts by id, where the data set is at hand unchanged; else nothing."""
-        about = self.manifest["dataset"]
         try:
-            dataset = self._dataset or read_bounded(about["path"] or "", about["fields"], LARGEST_DATASET)
-            same = next((each for each in self._candidates(dataset) if each.content_hash == about["hash"]), None)
+            return PromptsById(self.data_set())
         except QuarkBenchError:
             return {}
-        return {} if same is None else PromptsById(same)
 
-    def _candidates(self, dataset: Dataset) -> Iterator[Dataset]:
-        """The data set, and the parts of it that the run may have been made of."""
-        yield dataset
-        yield dataset[: self.manifest["dataset"]["prompts"]]
-        wanted = set(self.trials.records(["prompt_id"])["prompt_id"])
-        yield dataset.of_these(prompt for prompt in dataset if prompt.id in wanted)
+    def data_set(self, path: str | Path | None = None) -> Dataset:
+        """The prompts that the run was made of, from their file or a copy of it at `path`.
+
+        Raises DataError where they are not at hand, or are not what they were.
+        """
+        about, ids = self.manifest["dataset"], lambda: set(self.trials.records(["prompt_id"])["prompt_id"])
+        return recall(about, ids, self._dataset, path)
 
     @cached_property
     def findings(self) -> Findings:
@@ -274,6 +276,54 @@ class Run:
             store.replace_text(path, render(replace(self.findings, what_if=self._gains())))
         return path
 
+    def score(
+        self,
+        scores: Sequence[str] | None = None,
+        prompts: str | Path | None = None,
+        told: Callable[[int, int], object] = lambda done, records: None,
+    ) -> Run:
+        """Score the stored answers, run nothing, and write measures and report again; the run as it stands then.
+
+        `scores` are scorers as `bench` takes them; scores of the same name and another version are replaced. `told` is
+        called with how many records are scored, and of how many. Raises UsageError for a run that is not complete and
+        for wrong scorers, DataError where its prompts (a copy of them is `prompts`) are not what they were.
+        """
+        if self.manifest["state"] != "complete":
+            raise UsageError(f"run {self.path.name} is {self.manifest['state']}: scores are for complete runs; end it")
+        dataset = self.data_set(prompts)
+        scorers = resolve_scorers(scores, dataset)
+        planned = self.manifest["conservation"]["planned"]
+        with waiting("scoring") as watcher:
+
+            def tell(done: int) -> None:
+                told(done, planned)
+                if watcher is not None:
+                    watcher.scored(done, planned)
+
+            manifest = rescore(self.path, store.read_manifest(self.path), scorers, PromptsById(dataset), tell)
+        store.write_manifest(self.path, manifest)
+        run = Run(self.path, dataset)
+        store.write_manifest(self.path, manifest | weighed(run))
+        run = Run(self.path, dataset)
+        run.report()
+        return run
+
+    def export(self, form: str, path: str | Path) -> Sequence[Path]:
+        """Write the run in the form of other tools; the files. `form` is `inspect`, `chrome`, `csv`, `parquet` or
+        `junit`; `path` a folder for `inspect` (a log for every arm), `csv` and `parquet`, else a file.
+
+        Raises UsageError for another form, ExecutionError where it cannot be written.
+        """
+        from quark_bench.export import FORMATS, Kept
+        from quark_bench.report.run_junit import run_junit_xml
+
+        if form == "junit":
+            store.replace_text(Path(path), run_junit_xml(self.manifest, self.trials))
+            return [Path(path)]
+        if form not in FORMATS:
+            raise UsageError(f"--to {form}: no form that a run is written in; give {', '.join(FORMATS)} or junit")
+        return FORMATS[form](Kept(self.manifest, self._tables, self.prompts), Path(path))
+
     def _gains(self) -> WhatIf | None:
         """What making each agent of the last arm faster would give; None where that arm has no records."""
         return None if self.trials.records(["repeat"], self.arms[-1]).empty else self.what_if()
@@ -284,74 +334,3 @@ class Run:
 
         names = [name for name, _ in self.layout]
         return drawn_graph([(name, tuple(names.index(need) for need in needs)) for name, needs in self.layout])
-
-
-def shown(comparison: Comparison) -> Comparison:
-    """The comparison with a face: text in a terminal, a table in a notebook."""
-    from quark_bench.notebook import ShownComparison
-
-    return ShownComparison.of(comparison)
-
-
-def shown_what_if(found: WhatIf) -> WhatIf:
-    """The prediction with a face: sentences in a terminal, tables in a notebook."""
-    from quark_bench.notebook import ShownWhatIf
-
-    return ShownWhatIf.of(found)
-
-
-def shown_capacity(found: Capacity) -> ShownCapacity:
-    """The simulation with a face: sentences in a terminal, a table in a notebook."""
-    from quark_bench.notebook import ShownCapacity
-
-    return ShownCapacity.of(found)
-
-
-def summary(run: Run) -> dict[str, Any]:
-    """What `--json` prints: plain data, every measure with unit and interval."""
-    return {
-        "run_id": run.manifest["run_id"],
-        "path": str(run.path),
-        "state": run.manifest["state"],
-        "conservation": run.manifest["conservation"],
-        "granularity": run.manifest["granularity"],
-        "latency_profile": run.manifest["pipeline"]["latency_profile"],
-        "learns_in": (learns_in := run.manifest["pipeline"].get("learns_in")),
-        "comparable": learns_in is None,
-        "chaos": run.manifest.get("chaos"),
-        "cache": run.manifest.get("cache"),
-        "measures": {arm: measures_as_data(found) for arm, found in run.measures.items()},
-        "comparisons": [
-            {
-                "a": each.a,
-                "b": each.b,
-                "latency": _ratio(each.latency),
-                "throughput": _ratio(each.throughput),
-                "pairs": each.pairs,
-                "lost_pairs": each.lost_pairs,
-                "mde": each.mde,
-                "answers_differ": each.answers_differ_count,
-                "went_sequential": dict(zip((each.a, each.b), each.went_sequential, strict=True)),
-            }
-            for each in run.findings.comparisons
-        ],
-        "scoring": {name: sums.as_data() for name, sums in scored(run.findings).items()},
-        "breakers": list(run.findings.breakers),
-        "model_limits": list(run.findings.rations),
-        "budget": run.manifest.get("budget"),
-        "gate": run.manifest.get("gate"),
-        "slos": [{"text": r.slo.text, "value": r.value, "met": r.met, "given": r.given} for r in run.slos],
-        "report": str(run.path / REPORT) if (run.path / REPORT).is_file() else None,
-    }
-
-
-def measures_as_data(measures: Mapping[str, Measure]) -> dict[str, dict[str, Any]]:
-    """Measures as JSON-able data."""
-    return {
-        name: {"value": m.value, "low": m.low, "high": m.high, "unit": m.unit.name, "note": m.note}
-        for name, m in measures.items()
-    }
-
-
-def _ratio(ratio: Any) -> dict[str, Any]:
-    return {"value": ratio.value, "low": ratio.low, "high": ratio.high, "n": ratio.n, "note": ratio.note}

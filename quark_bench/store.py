@@ -159,9 +159,10 @@ def replace_text(path: Path, text: str) -> None:
     replace_file(path, lambda place: place.write_text(text, "utf-8", "replace"))
 
 
-def scored_trials(path: Path) -> set[tuple[str, int, str]]:
-    """Arm, repeat and prompt id of the trials that have been scored."""
-    scores = list_tables(path).scores.read(TRIAL)
+def scored_trials(path: Path, scorers: Collection[str] | None = None) -> set[tuple[str, int, str]]:
+    """Arm, repeat and prompt id of the trials that have been scored, by any of these scorers or by any at all."""
+    by = None if scorers is None else pc.field("scorer").isin(pa.array(list(scorers), pa.string()))
+    scores = list_tables(path).scores.read(TRIAL, by)
     return set(zip(*(scores[name] for name in TRIAL), strict=True))
 
 
@@ -176,6 +177,12 @@ def forget_blocks(path: Path, blocks: Collection[int]) -> None:
     _keep(path, "scores", lambda table: _outside(table, trials))
     for kind in reversed(MEASURED):
         _keep(path, kind, lambda table: table.filter(~within))
+
+
+def forget_scores(path: Path, scorers: Collection[str]) -> None:
+    """Take the scores of these scorers out of a run. Raises ExecutionError where it cannot be written."""
+    theirs = pc.field("scorer").isin(pa.array(list(scorers), pa.string()))
+    _keep(path, "scores", lambda table: table.filter(~theirs))
 
 
 def _keep(path: Path, kind: str, chosen: Callable[[pa.Table], pa.Table]) -> None:

@@ -9,9 +9,10 @@ from quark_bench import Dataset, Pipeline, Run, agent, bench, resolve
 from quark_bench.agent import Reply
 from quark_bench.dataset import Prompt
 from quark_bench.errors import PipelineError, RunInterrupted, UsageError
-from quark_bench.measuring import KEPT_TOGETHER, Silent
+from quark_bench.measuring import Silent
 from quark_bench.report.tables import run_table
-from quark_bench.run import summary
+from quark_bench.run_data import summary
+from quark_bench.score_run import KEPT_TOGETHER
 
 CHECKS = """
 def even(answer, prompt):

@@ -1,0 +1,109 @@
+"""Score run: the stored records of a run are scored, part by part; what models were paid for is kept as it comes."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from quark_bench import store
+from quark_bench.comparable import scored_by
+from quark_bench.dataset import Prompt
+from quark_bench.manifest import Manifest
+from quark_bench.parts import list_tables
+from quark_bench.record import RecordStatus
+from quark_bench.scoring import Answered, AskedScorer, Overall, ScoreRow, asks_models, score_records
+
+ANSWERED = ("arm", "repeat", "prompt_id", "answer", "latency_s", "cost_usd", "status")
+"""Columns of a record that are looked at to score it."""
+KEPT_TOGETHER = 100
+"""Records whose scores are written at once where models judge: what was paid is not to be lost."""
+COMPUTED_TOGETHER = 5_000
+"""The same where they are computed."""
+UNDER_WAY = "scoring_under_way"
+"""What a manifest calls the scorers that have not yet judged all records."""
+
+Scorers = Sequence[AskedScorer | Overall]
+TrialKey = tuple[str, int, str]
+"""Arm, repeat and prompt id."""
+
+
+def score_parts(
+    path: Path,
+    scorers: Scorers,
+    prompts_of: Callable[[pd.DataFrame], Mapping[str, Prompt]],
+    scored: Collection[TrialKey],
+    kept: Callable[[ScoreRow], bool] = lambda row: True,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[int]:
+    """Score the records that are not yet, and tell again and again how many are.
+
+    `prompts_of` gives the prompts of a part's records; of the scores, those are written that are to be `kept`.
+    """
+    together, done = KEPT_TOGETHER if asks_models(scorers) else COMPUTED_TOGETHER, 0
+    for part in list_tables(path).records.parts():
+        records = part.read(["block", "chunk", *ANSWERED])
+        waiting = [each for each in _answered(records) if each[:3] not in scored]
+        with contextlib.closing(score_records(waiting, prompts_of(records), scorers, clock)) as rows:
+            before = done + len(records) - len(waiting)
+            for trials, written in _by_trials(rows, together):
+                store.write_scores(path, [row for row in written if kept(row)])
+                yield before + trials
+        done += len(records)
+        yield done
+
+
+def rescore(
+    path: Path, manifest: Manifest, scorers: Scorers, prompts: Mapping[str, Prompt], told: Callable[[int], object]
+) -> Manifest:
+    """Score what these scorers have not judged in this version; the manifest that says so, without measures.
+
+    Scores of another version are replaced. Where it is interrupted, the same call goes on with what is missing. `told`
+    is called with the number of records that are scored.
+    """
+    before, now = scored_by(manifest), {each.name: each.version for each in scorers}
+    unfinished = set(manifest.get(UNDER_WAY, ()))
+    waiting = {name for name, version in now.items() if name in unfinished or before.get(name) != version}
+    if not waiting:
+        return manifest
+    if waiting == unfinished and all(before.get(name) == now[name] for name in waiting):
+        scored = store.scored_trials(path, waiting)
+    else:
+        scored = set()
+        manifest = manifest | {UNDER_WAY: sorted(unfinished | waiting)}
+        store.write_manifest(path, manifest)  # before its scores go, and under the old versions: killed here, it
+        store.forget_scores(path, waiting)  # begins anew
+        names = list(dict.fromkeys([*manifest["scorers"], *now]))
+        manifest = manifest | {"scorers": names, "score_versions": before | now}
+        store.write_manifest(path, manifest)
+    overall = any(isinstance(each, Overall) and each.name in waiting for each in scorers)
+    asked = [each for each in scorers if overall or each.name in waiting]
+    for done in score_parts(path, asked, lambda records: prompts, scored, lambda row: row.scorer in waiting):
+        told(done)
+    return manifest | {UNDER_WAY: sorted(unfinished - waiting)}
+
+
+def _answered(records: pd.DataFrame) -> Iterator[Answered]:
+    """A failed trial has no answer, even where one of its agents gave some: nobody pays to have it judged."""
+    columns = (records[name].tolist() for name in ANSWERED)
+    for arm, repeat, prompt_id, answer, latency_s, cost_usd, status in zip(*columns, strict=True):
+        given = answer if isinstance(answer, str) and status != RecordStatus.FAILED else None
+        yield Answered(arm, repeat, prompt_id, given, latency_s, cost_usd if cost_usd > 0 else 0.0)
+
+
+def _by_trials(rows: Iterable[ScoreRow], most: int) -> Iterator[tuple[int, list[ScoreRow]]]:
+    """The rows of so many trials at a time, and of how many they are with those before: a trial with one score counts
+    as scored, so all are kept at once."""
+    together: list[ScoreRow] = []
+    count = 0
+    for count, (_, scores) in enumerate(itertools.groupby(rows, key=lambda row: row[:3]), 1):
+        together.extend(scores)
+        if count % most == 0:
+            yield count, together
+            together = []
+    if together:
+        yield count, together
