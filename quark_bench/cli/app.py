@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from quark_bench.cli.look_commands import COMMANDS
+from quark_bench.cli import exchange_commands, look_commands
 from quark_bench.cli.options import (
     BudgetText,
     Category,
@@ -293,5 +293,5 @@ def gate_command(
     return gate.carry_out(dataset, chosen, options, gate.Files(junit, markdown), as_json=as_json)
 
 
-for _name, _command in COMMANDS.items():
+for _name, _command in {**look_commands.COMMANDS, **exchange_commands.COMMANDS}.items():
     app.command(_name)(_command)
