@@ -36,6 +36,8 @@ ANSWERED = ("arm", "repeat", "prompt_id", "answer", "latency_s", "cost_usd", "st
 """Columns of a record that are looked at to score it."""
 KEPT_TOGETHER = 100
 """Records whose scores are written at once where models judge: what was paid is not to be lost."""
+WRITTEN_TOGETHER = 5_000
+"""The same where scorers compute: 25,000 scores take 15 MB until they are written."""
 
 
 class Watcher(Protocol):
@@ -284,7 +286,7 @@ def _score(
         waiting = [each for each in _answered(records) if each[:3] not in scored]
         done += len(records) - len(waiting)
         with contextlib.closing(score_records(waiting, prompts, task.scorers, clock)) as rows:
-            for together in _by_trials(rows, KEPT_TOGETHER if waits else len(waiting)):
+            for together in _by_trials(rows, KEPT_TOGETHER if waits else WRITTEN_TOGETHER):
                 store.write_scores(path, together)
                 done += len({row[:3] for row in together})
                 if waits:
