@@ -10,7 +10,7 @@ from quark_bench.agent import Reply
 from quark_bench.dataset import Prompt
 from quark_bench.errors import PipelineError, RunInterrupted, UsageError
 from quark_bench.measuring import KEPT_TOGETHER, Silent
-from quark_bench.report.tables import run_table
+from quark_bench.report.tables import record_view, run_table
 from quark_bench.run import summary
 
 CHECKS = """
@@ -48,8 +48,12 @@ def run(tmp_path, scores, prompts=8, **options):
 
 
 def told(run):
+    return text_of(run_table(run.findings))
+
+
+def text_of(shown):
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(run_table(run.findings))
+    console.print(shown)
     return console.export_text()
 
 
@@ -65,6 +69,9 @@ def test_what_a_function_could_not_judge_is_counted_and_told_by_prompt(tmp_path,
     assert "Unscored by even: 1 of 8, as p3; the first: raised ValueError: three" in text
     assert max(map(len, text.splitlines())) <= 80
     assert summary(made)["scoring"]["even"]["unscored"] == 1
+    one = text_of(record_view(made.findings, "p3"))
+    assert "score      exact 0.000: differs from the reference" in one
+    assert "score      even unscored: raised ValueError: three" in one
     assert set(made.manifest["score_versions"]) == {"exact", "even", "overall"}
     assert "Unscored by even: 1 of 8" in made.report().read_text()
 
