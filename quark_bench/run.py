@@ -149,7 +149,7 @@ class Run:
     @cached_property
     def _repeated(self) -> Repeated:
         field = self.manifest.get("clusters")
-        return Repeated(self.manifest["repeats"], field and clusters_in(self.prompts.values(), field))
+        return Repeated(self.manifest["repeats"], field and clusters_in(self._data_at_hand or (), field))
 
     def compare(self, a: str, b: str) -> Comparison:
         """Arm `b` against arm `a`, paired by prompt; ratios above 1 mean that `b` is faster.
@@ -230,13 +230,17 @@ class Run:
         except UsageError as error:
             raise RunNotFoundError(f"{self.path}: its objectives cannot be read: {error}") from None
 
-    @cached_property
+    @property
     def prompts(self) -> Mapping[str, Prompt]:
         """The prompts by id, where the data set is at hand unchanged; else nothing."""
+        return {} if self._data_at_hand is None else PromptsById(self._data_at_hand)
+
+    @cached_property
+    def _data_at_hand(self) -> Dataset | None:
         try:
-            return PromptsById(self.data_set())
+            return self.data_set()
         except QuarkBenchError:
-            return {}
+            return None
 
     def data_set(self, path: str | Path | None = None) -> Dataset:
         """The prompts that the run was made of, from their file or a copy of it at `path`.

@@ -10,7 +10,7 @@ from quark_bench.agent import Reply
 from quark_bench.dataset import Prompt
 from quark_bench.errors import PipelineError, RunInterrupted, UsageError
 from quark_bench.measuring import Silent
-from quark_bench.report.tables import run_table
+from quark_bench.report.tables import record_view, run_table
 from quark_bench.run_data import summary
 from quark_bench.score_run import KEPT_TOGETHER
 
@@ -49,8 +49,12 @@ def run(tmp_path, scores, prompts=8, **options):
 
 
 def told(run):
+    return text_of(run_table(run.findings))
+
+
+def text_of(shown):
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(run_table(run.findings))
+    console.print(shown)
     return console.export_text()
 
 
@@ -66,8 +70,10 @@ def test_what_a_function_could_not_judge_is_counted_and_told_by_prompt(tmp_path,
     assert "Unscored by even: 1 of 8, as p3; the first: raised ValueError: three" in text
     assert max(map(len, text.splitlines())) <= 80
     assert summary(made)["scoring"]["even"]["unscored"] == 1
+    one = text_of(record_view(made.findings, "p3"))
+    assert "score      exact 0.000: differs from the reference" in one
+    assert "score      even unscored: raised ValueError: three" in one
     assert set(made.manifest["score_versions"]) == {"exact", "even", "overall"}
-    assert "Unscored by even: 1 of 8" in made.report().read_text()
 
 
 def test_a_score_that_nobody_could_give_is_shown_all_the_same(tmp_path):

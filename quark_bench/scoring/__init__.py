@@ -68,8 +68,8 @@ def score_records(
 ) -> Generator[ScoreRow]:
     """Every score of every record, in their order; a scorer that does not apply to a prompt gives no row.
 
-    Judges are asked about JUDGED_AT_ONCE records at a time, until the iterator is closed. `clock` reads seconds. Raises DataError for a record whose
-    prompt is not among `prompts`.
+    Judges are asked about JUDGED_AT_ONCE records at a time, until the iterator is closed. `clock` reads seconds. Raises
+    DataError for a record whose prompt is not among `prompts`.
     """
     judges = {each.name: each.scorer for each in scorers if isinstance(each, AskedScorer) and _judges(each)}
     pairs = ((given, _prompt_of(given, prompts)) for given in rows)
