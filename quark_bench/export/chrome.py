@@ -104,7 +104,7 @@ def _named(what: str, process: int, lane: int, name: str) -> Iterator[dict[str, 
     yield {"ph": "M", "name": what, "pid": process, "tid": lane, "args": {"name": name}}
 
 
-class _Lanes:
+class Lanes:
     """Which lane what begins next takes: the first that is free, so that on none of them two overlap."""
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ def _of_block(spans: Sequence[Row], calls: Sequence[Row], places: _Places, befor
     asked = defaultdict(list)
     for call in calls:
         asked[_attempt(call)].append(call)
-    lanes: defaultdict[tuple[int, str], _Lanes] = defaultdict(_Lanes)
+    lanes: defaultdict[tuple[int, str], Lanes] = defaultdict(Lanes)
 
     def placed(row: Row, kind: str, within_s: float) -> Iterator[dict[str, Any]]:
         process, named = places.process(row)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from quark_bench.dataset import Prompt
-from quark_bench.export.inspect_events import ModelUsage, Told, answered, events_of, usage_of
+from quark_bench.export.inspect_events import OURS, ModelUsage, Told, answered, events_of, usage_of
 from quark_bench.export.kept import Kept, KeptTrial, make_folder
 from quark_bench.parts import replace_file
 
@@ -90,7 +90,7 @@ class _Log:
         self.arm = arm
         self.task = manifest["pipeline"]["name"]
         self.eval_id = f"{manifest['run_id']}-{arm}"
-        self.model = manifest["pipeline"]["model"] or f"quark-bench/{self.task}"
+        self.model = manifest["pipeline"]["model"] or f"{OURS}/{self.task}"
         self.answers = manifest["pipeline"]["answer"]
 
     @property
@@ -189,7 +189,7 @@ def _trial_data(log: _Log, trial: KeptTrial, usage: ModelUsage) -> dict[str, Any
         "completed_at": log.kept.moment(record["start_s"] + record["latency_s"]),
         "total_time": record["latency_s"],
         "working_time": record["service_s"],
-        "events": list(events_of(trial, Told(name, prompt.text, log.model, log.answers, log.kept.moment))),
+        "events": list(events_of(trial, Told(name, prompt.text, log.answers, log.kept.moment))),
     }
     if record["status"] == "failed":
         told["error"] = {"message": record["error"] or "no answer", "traceback": "", "traceback_ansi": ""}

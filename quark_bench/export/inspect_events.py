@@ -13,6 +13,8 @@ from typing import Any
 from quark_bench.export.kept import KeptTrial, Row
 
 Event = dict[str, Any]
+OURS = "quark-bench"
+"""Begins the name of a model that stands for agents."""
 Moment = Callable[[float], str]
 """An offset in seconds as ISO 8601."""
 
@@ -64,12 +66,11 @@ def answered(model: str, text: str | None, usage: dict[str, Any]) -> dict[str, A
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is told of a trial beside its rows: the name that no other has, the prompt's text, the pipeline's model and
-    the agent that answers."""
+    """What is told of a trial beside its rows: the name that no other has, the prompt's text, and the agent that
+    answers."""
 
     name: str
     text: str
-    model: str
     answers: str
     moment: Moment
 
@@ -131,7 +132,7 @@ def _asked_itself(identity: str, spans: Sequence[Row], output: str | None, told:
     tokens = {f"{name}put_tokens": sum(span[f"tokens_{name}"] for span in spans) for name in ("in", "out")}
     last = spans[-1]
     said = told.text, None if last["status"] == "failed" else output
-    return _model_event(identity, f"{identity}-m", told.model, said, _usage(Counter(tokens))) | {
+    return _model_event(identity, f"{identity}-m", f"{OURS}/{last['agent']}", said, _usage(Counter(tokens))) | {
         "completed": told.moment(last["end_s"]),
         "working_time": sum(span["end_s"] - span["start_s"] for span in spans),
         "error": last["error"],
