@@ -15,7 +15,6 @@ from quark_bench import store
 from quark_bench.dataset import Dataset, Prompt
 from quark_bench.errors import DataError
 from quark_bench.inspect_log import FollowedBy, InspectLog, LoggedTrial, read_trial
-from quark_bench.inspect_log.trials import began_s
 from quark_bench.manifest import Manifest, count_trials
 from quark_bench.plan import Granularity, Strategy
 from quark_bench.record import Batch, ModelCall, Record, Span, columns
@@ -91,7 +90,7 @@ def _take_in(source: InspectLog, header: Mapping[str, Any], path: Path) -> Manif
     seen, chunks = _Seen(), 0
     with (path / PROMPTS).open("w", encoding="utf-8") as prompts, store.RunWriter(path, 0, 0.0) as writer:
         known: set[str] = set()
-        for trials in _chunks(source, began_s(header)):
+        for trials in _chunks(source, source.began_s):
             for trial in trials:
                 seen.add(trial)
                 if trial.prompt.id not in known:
@@ -139,7 +138,7 @@ def _score_rows(trial: LoggedTrial) -> Iterator[tuple[Any, ...]]:
 def _manifest(source: InspectLog, header: Mapping[str, Any], seen: _Seen, dataset: Dataset) -> Manifest:
     about, stats = header["eval"], header.get("stats") or {}
     layout = seen.followed.layout()
-    started, ended = datetime.fromtimestamp(began_s(header), UTC), stats.get("completed_at")
+    started, ended = datetime.fromtimestamp(source.began_s, UTC), stats.get("completed_at")
     planned = len(dataset) * seen.repeats
     version = (about.get("packages") or {}).get("inspect_ai", "")
     commit = (about.get("revision") or {}).get("commit")
@@ -152,7 +151,7 @@ def _manifest(source: InspectLog, header: Mapping[str, Any], seen: _Seen, datase
         "ended": ended or None,
         "duration_s": (datetime.fromisoformat(ended) - started).total_seconds() if ended else None,
         "dataset": {
-            "name": (about.get("dataset") or {}).get("name") or PROMPTS,
+            "name": str((about.get("dataset") or {}).get("name") or PROMPTS),
             "path": str(dataset.origin),
             "fields": {},
             "hash": dataset.content_hash,

@@ -8,6 +8,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -57,7 +58,21 @@ class InspectLog:
         start = "_journal/start.json"
         if not self.is_finished and start not in self._members:
             raise DataError(f"{self.path}: a zip, but no log of Inspect: it has no header.json; name another file")
-        return self._read("header.json" if self.is_finished else start)
+        told = self._read("header.json" if self.is_finished else start)
+        about = told.get("eval")
+        if not isinstance(about, dict) or not {"eval_id", "created"} <= about.keys():
+            raise DataError(f"{self.path}: its header does not tell of an eval; name a log that Inspect wrote")
+        return told
+
+    @property
+    def began_s(self) -> float:
+        """When it began, in seconds since 1970."""
+        header = self.header
+        moment = (header.get("stats") or {}).get("started_at") or header["eval"]["created"]
+        try:
+            return datetime.fromisoformat(moment).timestamp()
+        except (TypeError, ValueError):
+            raise DataError(f"{self.path}: {moment!r} is no moment in ISO 8601; the log is damaged") from None
 
     @property
     def cases(self) -> int:

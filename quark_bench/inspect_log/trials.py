@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from quark_bench.dataset import FIELDS, Prompt
@@ -158,9 +157,3 @@ def _number(value: Any) -> float | None:
         except ValueError:
             return None
     return float(value) if isinstance(value, bool | int | float) and math.isfinite(value) else None
-
-
-def began_s(header: Mapping[str, Any]) -> float:
-    """When a log began, in seconds since 1970. Raises KeyError and ValueError."""
-    stats = header.get("stats") or {}
-    return datetime.fromisoformat(stats.get("started_at") or header["eval"]["created"]).timestamp()
