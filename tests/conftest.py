@@ -81,6 +81,12 @@ def run_with(tmp_path) -> Callable[..., Run]:
     return made
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """For tests of what a page says: its figures, most of what it costs, are named and empty."""
+    monkeypatch.setattr("quark_bench.report.canvas._painted", lambda *_, **__: b"<svg ></svg>")
+
+
 @pytest.fixture(scope="session")
 def quickstart() -> Dataset:
     """A dozen prompts of the data set that comes with the assistant."""

@@ -189,7 +189,7 @@ def test_what_differs_between_arms_is_marked(findings):
     assert between_arms(made(arms=ARMS[:1], prompts=2)) == []
 
 
-def test_a_stored_baseline_is_laid_beside_this_run(findings):
+def test_a_stored_baseline_is_laid_beside_this_run(findings, undrawn):
     then = findings.manifest["provenance"] | {"python": "3.10.1", "gone": "yes"}
     manifest = findings.manifest | {"gating": {"provenance": then}}
     facts = {each.label: each for each in beside_baseline(manifest)}
@@ -201,7 +201,7 @@ def test_a_stored_baseline_is_laid_beside_this_run(findings):
     assert beside_baseline(findings.manifest) == []
 
 
-def test_retries_and_refusals_are_told_agent_by_agent(findings):
+def test_retries_and_refusals_are_told_agent_by_agent(findings, page_path, undrawn):
     spans = findings.trials.all_spans
     again = spans[(spans["agent"] == "planning") & (spans["prompt_id"] == "q-005")].assign(attempt=2)
     refused = spans[(spans["agent"] == "memory") & (spans["prompt_id"] == "q-006")]
@@ -214,7 +214,7 @@ def test_retries_and_refusals_are_told_agent_by_agent(findings):
     assert (sums.again, sums.refused) == (1, 1)
     page = render(replace(findings, trials=trials, agents={"async": table}))
     assert '<th scope="col">retries</th><th scope="col">refused</th>' in page
-    assert ">retries</th>" not in render(findings)
+    assert ">retries</th>" not in page_path.read_text("utf-8")
 
 
 def test_the_dag_shows_how_long_agents_last_and_their_share_of_the_critical_path(findings):
@@ -243,12 +243,12 @@ def test_the_smallest_detectable_change_and_the_noise_stand_at_the_top():
     assert float(twice["A/A noise"].value.removesuffix("x")) == pytest.approx(1, abs=0.5)
 
 
-def test_the_page_says_which_agent_to_make_faster_first_and_what_it_gives(findings):
+def test_the_page_says_which_agent_to_make_faster_first_and_what_it_gives(findings, page_path, undrawn):
     best = findings.what_if.gains[0]
     tile = next(tile for tile in tiles(findings) if tile.label == "make faster first")
     assert tile.value == best.agent == "reasoning"
     assert re.fullmatch(r"25.0 % faster: latency -\d+\.\d %", tile.detail)
-    page = render(findings)
+    page = page_path.read_text("utf-8")
     table = page[page.index('id="whatif"') :].partition("</section>")[0]
     assert "Where to spend effort: make reasoning 25 % faster" in table
     assert len(re.findall(r'<th scope="row">', table)) == len(LAYOUT)
