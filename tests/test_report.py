@@ -52,7 +52,7 @@ def page(findings):
     return render(findings)
 
 
-LONG = 2_000_000
+LONG = 500_000
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_a_very_long_text_is_cut_with_its_length(findings):
 
 
 def test_very_long_names_leave_a_page_of_bearable_size():
-    page = render(hostile_run("n" * 200_000, LAYOUT, ARMS[:3]))
+    page = render(hostile_run("n" * 50_000, LAYOUT, ARMS[:3]))
     assert len(page) < 2_000_000
 
 
@@ -181,9 +181,7 @@ def test_every_table_and_figure_of_a_simulated_run_says_so(findings, page):
         assert "simulated latency (demo)</text>" in figure(findings)
 
 
-def test_every_table_and_figure_of_a_run_that_learned_says_so_and_that_its_arms_do_not_compare(
-    findings, page, undrawn
-):
+def test_every_table_and_figure_of_a_run_that_learned_says_so_and_that_its_arms_do_not_compare(findings, page, undrawn):
     learned = {**findings.manifest, "pipeline": {**findings.manifest["pipeline"], "learns_in": "/home/me/memory.db"}}
     run = replace(findings, manifest=learned)
     learning, table = render(run), " ".join(shown(run_table(run)).split())
