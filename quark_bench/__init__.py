@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from quark_bench.dataset import Dataset
-from quark_bench.sources import read_dataset
+from quark_bench.sources import read_dataset, read_frame
 
 if TYPE_CHECKING:
     from quark_bench.agent import Agent, Call, Model, Reply, agent
@@ -76,6 +76,7 @@ _HOMES = {
 }
 
 Dataset.reader = staticmethod(read_dataset)  # the things' layer knows no file format; this door lends it one
+Dataset.frame_reader = staticmethod(read_frame)
 
 
 class _Package(ModuleType):

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from quark_bench.dataset import Dataset, Prompt
 from quark_bench.errors import DataError, UsageError
 from quark_bench.sources import read_dataset
-from quark_bench.sources.rows import check_fields, prompts_of
+from quark_bench.sources.fields import check_fields
+from quark_bench.sources.rows import prompts_of
 
 PUBLIC = Path(__file__).parents[2] / "shared" / "datasets"
 """Public prompt files that lie beside some checkouts."""
@@ -87,7 +88,7 @@ def test_rows_shaped_like_the_public_files_become_prompts(write_rows) -> None:
     assert (maths[0].reference, maths[0].metadata) == (("2 + 2 = 4\n#### 4",), {})
     turns = {"question_id": 81, "category": "writing", "turns": ["Write.", "Again."], "reference": ["", "so"]}
     talk = read_dataset(write_rows(turns), fields=PUBLIC_FILES[1][1])
-    assert talk[0] == Prompt("81", "Write.\n\nAgain.", "writing", ("so",))
+    assert talk[0] == Prompt("81", "Again.", "writing", ("so",), (), {"history": [{"role": "user", "content": "Write."}]})
     hops = {"id": "e0", "question": "Is it?", "answer": False, "facts": ["One.", "Two."], "decomposition": ["#1?"]}
     plan = read_dataset(write_rows(hops), fields=PUBLIC_FILES[2][1])
     assert plan[0] == Prompt("e0", "Is it?", None, ("no",), ("One.", "Two."), {"decomposition": ["#1?"]})
@@ -297,7 +298,7 @@ def test_a_folder_is_refused_with_the_prompt_files_in_it(write, tmp_path) -> Non
 
 @pytest.mark.parametrize("name", ["prompts.xlsx", "prompts"])
 def test_an_unknown_ending_is_refused_with_the_known_ones(write, name) -> None:
-    refused(write(name, ""), "tells no format; save the prompts as one of .jsonl, .ndjson, .csv, .tsv, .parquet")
+    refused(write(name, ""), "tells no format; save the prompts as one of .jsonl, .ndjson, .json, .csv, .tsv, .parquet")
 
 
 def test_a_file_that_cannot_be_opened_is_refused(write, monkeypatch) -> None:
@@ -349,10 +350,6 @@ def test_a_value_becomes_text_and_each_entry_of_a_list_counts(value, texts) -> N
     (prompt,) = prompts({"text": "a", "reference": value, "contexts": value, "category": value})
     assert prompt.reference == prompt.contexts == texts
     assert prompt.category == ("\n\n".join(texts) or None)
-
-
-def test_turns_are_joined_by_blank_lines() -> None:
-    assert prompts({"text": ["First.", "Second."]})[0].text == "First.\n\nSecond."
 
 
 @pytest.mark.parametrize(
