@@ -23,6 +23,7 @@ from quark_bench.measures import Measure, agent_table, measure_arm
 from quark_bench.pairing import PAIRED
 from quark_bench.parts import list_tables
 from quark_bench.plan import BUILT_IN_ARMS
+from quark_bench.record import RecordStatus
 from quark_bench.report.findings import Findings
 from quark_bench.slo import DEFAULT_SLOS, SloResult, check, parse_slo
 from quark_bench.sources import read_bounded
@@ -101,6 +102,21 @@ class Run:
             )
             for arm in self.manifest["arms"]
         }
+
+    def failed(self, scorer: str | None = None) -> tuple[str, ...]:
+        """Ids of the prompts of which a trial failed, in any arm; with a scorer also those that it gave less than 1.
+
+        `data.only(run.failed("exact"))` is what to look at again. Raises UsageError for a scorer that judged nothing.
+        """
+        if scorer is not None and scorer not in self.trials.scorers:
+            known = ", ".join(self.trials.scorers) or "none"
+            raise UsageError(f"run {self.path.name} was not scored by {scorer!r}; its scorers: {known}")
+        judged = [] if scorer is None else [f"{SCORE_PREFIX}{scorer}"]
+        found = self.trials.records(["prompt_id", "status", *judged])
+        wrong = found["status"] == RecordStatus.FAILED.value
+        for name in judged:
+            wrong |= found[name] < 1
+        return tuple(str(each) for each in dict.fromkeys(found.loc[wrong, "prompt_id"]))
 
     def compare(self, a: str, b: str) -> Comparison:
         """Arm `b` against arm `a`, paired by prompt; ratios above 1 mean that `b` is faster.

@@ -40,7 +40,9 @@ def yaml_rows(path: Path) -> Iterator[Row]:
         place = f", line {mark.line + 1}" if mark else ""
         raise DataError(f"{path}{place}: not YAML: {error.problem}; mend it there") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: YAML that cannot be read: {' '.join(str(error).split())}; shorten or flatten it") from None
+        raise DataError(
+            f"{path}: YAML that cannot be read: {' '.join(str(error).split())}; shorten or flatten it"
+        ) from None
     finally:
         loader.dispose()
     yield from document_rows(path, document, _lines(node))
