@@ -18,7 +18,12 @@ def prompts(*rows, **fields):
     return [prompt for prompt, _ in prompts_of("FILE", enumerate(rows, 1), fields)]
 
 
-NESTED = {"text": "a", "meta": {"topic": "maths", "gold": {"answer": "4", "by": "x"}}, "turns": [{"said": "b"}], "n.m": "c"}
+NESTED = {
+    "text": "a",
+    "meta": {"topic": "maths", "gold": {"answer": "4", "by": "x"}},
+    "turns": [{"said": "b"}],
+    "n.m": "c",
+}
 
 
 def test_a_path_leads_into_objects_and_lists_and_what_it_takes_is_no_metadata() -> None:
@@ -29,7 +34,9 @@ def test_a_path_leads_into_objects_and_lists_and_what_it_takes_is_no_metadata() 
 
 @pytest.mark.parametrize("path", ["meta.none", "turns.1", "turns.-1", "turns.said", "text.upper", "meta.items"])
 def test_a_path_that_leads_nowhere_is_refused_with_the_row(path) -> None:
-    with pytest.raises(DataError, match=f"^FILE, row 1: no field '{path}' to take the prompt's text from; this row has"):
+    with pytest.raises(
+        DataError, match=f"^FILE, row 1: no field '{path}' to take the prompt's text from; this row has"
+    ):
         prompts(NESTED, text=path)
 
 

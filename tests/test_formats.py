@@ -24,7 +24,10 @@ TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(str
 TEXTS = st.lists(TEXT, max_size=3).map(tuple)
 METADATA = st.fixed_dictionaries({"source": TEXT, "level": TEXT})
 PROMPTS = st.lists(
-    st.builds(Prompt, TEXT, TEXT, TEXT, TEXTS, TEXTS, METADATA), min_size=1, max_size=4, unique_by=lambda prompt: prompt.id
+    st.builds(Prompt, TEXT, TEXT, TEXT, TEXTS, TEXTS, METADATA),
+    min_size=1,
+    max_size=4,
+    unique_by=lambda prompt: prompt.id,
 )
 
 
@@ -186,7 +189,6 @@ def test_promptfoo_tests_take_their_prompt_defaults_and_lists_of_values(write):
 
 def test_rows_that_may_be_of_two_kinds_are_refused_with_what_to_write(write):
     refused(write("a.jsonl", lines([{"input": "a", "target": "b", "ideal": "c"}])), "row 1: both", "reference=target")
-    refused(write("a.jsonl", lines([{"text": "a", "vars": {"b": "c"}}])), "row 1: both", "--field text=COLUMN")
     refused(write("a.jsonl", lines([{"vars": {"a": "b", "c": "d"}}])), "row 1: vars a, c;", "--field text=NAME")
     refused(write("a.jsonl", lines([{"vars": {"a": ["b", "c"]}}])), "row 1: a list among its `vars`")
     refused(write("a.json", '{"data": []}'), "no list; write a list of prompts, or `tests:`")
@@ -207,7 +209,9 @@ def test_choices_of_inspect_stand_below_the_text_and_the_target_is_the_text_of_i
 
 
 def test_what_is_wrong_in_yaml_and_json_is_told_with_its_place(write):
-    refused(write("a.yaml", "- text: a\n\n- note: b\n  text: ''\n"), "a.yaml, row 3, field 'text': the prompt's text is")
+    refused(
+        write("a.yaml", "- text: a\n\n- note: b\n  text: ''\n"), "a.yaml, row 3, field 'text': the prompt's text is"
+    )
     refused(write("a.yaml", "- text: a\n- b\n"), "a.yaml, row 2: a str, no object")
     refused(write("a.yaml", "- text: a\n  b: [\n"), "a.yaml, line 3: not YAML")
     refused(write("a.json", '[{"text": "a"}, {"text": " "}]'), "a.json, row 2, field 'text'")

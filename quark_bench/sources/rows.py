@@ -32,8 +32,8 @@ class _Columns:
 
     @classmethod
     def of(cls, given: Mapping[str, Take], first: Mapping[str, Any]) -> _Columns:
-        """By the first row of the file. Raises RowError."""
-        shape = shape_of(first, given.keys())
+        """By the first row of the file."""
+        shape = shape_of(first)
         # Elsewhere a column of that name may be anything; who wants choices put into the text says so.
         named = (*FIELDS, CHOICES) if shape is Shape.INPUT else FIELDS
         takes = {**{field: Take(field) for field in named}, **given}

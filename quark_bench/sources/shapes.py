@@ -33,16 +33,13 @@ class Shape(Enum):
     VARS = "promptfoo's"
 
 
-def shape_of(row: Mapping[str, Any], mapped: Set[str]) -> Shape:
-    """The shape of a file by its first row; `mapped` are the fields that a person told where to find.
-
-    Raises RowError for a row that may be either of two.
-    """
+def shape_of(row: Mapping[str, Any]) -> Shape:
+    """The shape of a file by its first row."""
+    if "text" in row:
+        return Shape.OURS
     if isinstance(row.get("vars"), Mapping):
-        if "text" in row and "text" not in mapped:
-            raise RowError(": both `text` and promptfoo's `vars`; say which is the prompt with --field text=COLUMN")
         return Shape.VARS
-    return Shape.INPUT if "input" in row and "text" not in row else Shape.OURS
+    return Shape.INPUT if "input" in row else Shape.OURS
 
 
 def unfolded(shape: Shape, row: Mapping[str, Any], mapped: Set[str]) -> Mapping[str, Any]:
