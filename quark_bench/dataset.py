@@ -52,7 +52,7 @@ class Prompt:
     def history(self) -> tuple[Mapping[str, str], ...]:
         """The earlier messages, oldest first: `{"role": "user", "content": "..."}`; metadata holds them."""
         told = self.metadata.get(HISTORY)
-        messages = told if isinstance(told, list) and all(map(_is_message, told)) else ()
+        messages = told if isinstance(told, list | tuple) and all(map(_is_message, told)) else ()
         return tuple(messages)
 
     def blind(self) -> Prompt:

@@ -146,7 +146,7 @@ def test_a_named_toml_file_stands_in_for_the_one_beside(folder) -> None:
     ("content", "message"),
     [
         ("text = ", "not TOML"),
-        ('question = "text"', "'question' is no field of a prompt .*; write .*: text = \"question\"$"),
+        ('question = "text"', "'question' is no field of a prompt .*; write .*: text = \"question\" .*rename it"),
         ("text = 3", "text = 3: name a column, as a text"),
         ("text = { colum = 'q' }", "give one of column, template or constant"),
         ("category = { column = 'a', constant = 'b' }", "give one of column, template or constant"),

@@ -12,6 +12,7 @@ from typing import Any
 
 from quark_bench.dataset import Dataset, Digest, Fields, Prompt
 from quark_bench.errors import DataError
+from quark_bench.sources.cells import jsonable
 from quark_bench.sources.csv import csv_rows
 from quark_bench.sources.fields import fields_beside, read_fields, takes_of
 from quark_bench.sources.files import ending, is_packed, unpacked_bytes
@@ -53,7 +54,7 @@ def read_dataset(path: str | Path, *, fields: Fields | None = None, fields_file:
 
 def read_mapped(path: str | Path, fields: Fields) -> Dataset:
     """The same where all fields are told, as those of a data set that was read before: no other file is looked at."""
-    file = Path(path)
+    file, fields = Path(path), jsonable(fields)
     takes_of(fields)
     rows_of = _format_of(file)
 
@@ -71,7 +72,8 @@ def read_frame(frame: Any, name: str, *, fields: Fields | None = None) -> Datase
     """The rows of a pandas DataFrame, taken like those of a file."""
     from quark_bench.sources.frame import frame_rows
 
-    prompts, digest = _held(prompts_of(name, frame_rows(name, frame), fields or {}))
+    fields = jsonable(fields or {})
+    prompts, digest = _held(prompts_of(name, frame_rows(name, frame), fields))
     return Dataset.of_unique(prompts, name, fields=fields, digest=digest)
 
 

@@ -110,10 +110,16 @@ def check_fields(fields: Fields, written: str = "--field {}={}") -> None:
 
 
 def fields_beside(path: Path) -> dict[str, Any]:
-    """The fields told by the TOML file that lies beside a prompt file under its name; none where there is none."""
+    """The fields told by the TOML file that lies beside a prompt file under its name; none where there is none.
+
+    Raises DataError for one that tells something else.
+    """
     stem = path.with_suffix("") if path.suffix.lower() == ".gz" else path
     beside = stem.with_suffix(".toml")
-    return read_fields(beside) if beside.is_file() else {}
+    try:
+        return read_fields(beside) if beside.is_file() else {}
+    except DataError as error:
+        raise DataError(f"{error} (it lies beside {path.name}; if it is not about its fields, rename it)") from None
 
 
 def read_fields(path: str | Path) -> dict[str, Any]:
