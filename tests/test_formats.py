@@ -191,6 +191,9 @@ def test_rows_that_may_be_of_two_kinds_are_refused_with_what_to_write(write):
     refused(write("a.jsonl", lines([{"input": "a", "target": "b", "ideal": "c"}])), "row 1: both", "reference=target")
     refused(write("a.jsonl", lines([{"vars": {"a": "b", "c": "d"}}])), "row 1: vars a, c;", "--field text=NAME")
     refused(write("a.jsonl", lines([{"vars": {"a": ["b", "c"]}}])), "row 1: a list among its `vars`")
+    refused(
+        write("a.jsonl", lines([{"input": "a"}, {"input": ""}])), "row 2, field 'input': the prompt's text is empty"
+    )
     refused(write("a.json", '{"data": []}'), "no list; write a list of prompts, or `tests:`")
     refused(write("a.yaml", PROMPTFOO.replace("{{question}}", "{% if x %}")), "row 8: the file's prompt is more than")
     refused(write("a.yaml", PROMPTFOO.replace("{{question}}", "{{query}}")), "row 8: the prompt asks for 'query'")

@@ -14,7 +14,7 @@ from quark_bench.sources.cells import RowError, entries, jsonable
 from quark_bench.sources.choices import labelled, right_choice, with_choices
 from quark_bench.sources.fields import CHOICES, Take, takes_of
 from quark_bench.sources.paths import value_at, without
-from quark_bench.sources.shapes import Shape, shape_of, unfolded
+from quark_bench.sources.shapes import COLUMNS, Shape, shape_of, unfolded
 from quark_bench.sources.turns import parted
 
 Row = tuple[int, Mapping[str, Any]]
@@ -36,7 +36,8 @@ class _Columns:
         shape = shape_of(first)
         # Elsewhere a column of that name may be anything; who wants choices put into the text says so.
         named = (*FIELDS, CHOICES) if shape is Shape.INPUT else FIELDS
-        takes = {**{field: Take(field) for field in named}, **given}
+        own = COLUMNS.get(shape, {})
+        takes = {**{field: Take(own.get(field, field)) for field in named}, **given}
         return cls(shape, given, takes, frozenset(path for take in takes.values() for path in take.paths))
 
     def prompt(self, row: Mapping[str, Any]) -> Prompt:

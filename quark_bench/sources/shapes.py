@@ -33,6 +33,10 @@ class Shape(Enum):
     VARS = "promptfoo's"
 
 
+COLUMNS: Mapping[Shape, Mapping[str, str]] = {Shape.INPUT: {"text": "input", "reference": "target"}}
+"""Columns that fields are taken from under another name than their own, where nobody tells."""
+
+
 def shape_of(row: Mapping[str, Any]) -> Shape:
     """The shape of a file by its first row."""
     if "text" in row:
@@ -43,7 +47,8 @@ def shape_of(row: Mapping[str, Any]) -> Shape:
 
 
 def unfolded(shape: Shape, row: Mapping[str, Any], mapped: Set[str]) -> Mapping[str, Any]:
-    """The row's columns, where a prompt's fields have their own names; names inside `metadata` and `vars` are columns.
+    """The row's columns, from which fields are taken by their names or by COLUMNS; names inside `metadata` and `vars`
+    are columns.
 
     Raises RowError for a row that does not say what the prompt or the reference is.
     """
@@ -54,8 +59,6 @@ def unfolded(shape: Shape, row: Mapping[str, Any], mapped: Set[str]) -> Mapping[
 
 def _of_input(row: Mapping[str, Any], mapped: Set[str]) -> Mapping[str, Any]:
     columns = _with_inner(row, "metadata")
-    if "text" not in mapped and "input" in row:
-        columns["text"] = columns.pop("input")
     answers = [name for name in ("target", "ideal") if row.get(name) is not None]
     if "reference" not in mapped and answers:
         if len(answers) > 1:
@@ -63,7 +66,7 @@ def _of_input(row: Mapping[str, Any], mapped: Set[str]) -> Mapping[str, Any]:
                 ": both Inspect's `target` and OpenAI's `ideal`; say which is right with --field reference=target "
                 "or --field reference=ideal"
             )
-        columns["reference"] = columns.pop(answers[0])
+        columns["target"] = columns.pop(answers[0])
     return columns
 
 
@@ -78,7 +81,7 @@ def _of_vars(row: Mapping[str, Any], mapped: Set[str]) -> Mapping[str, Any]:
     if "text" not in mapped:
         prompt = _prompt_of(row.get(PROMPT), variables)
         if row.get(PROMPT) is None:
-            columns.pop(next(iter(variables)))
+            columns.pop(str(next(iter(variables))))
         columns["text"] = prompt
     expected = _expected(row.get("assert"))
     if "reference" not in mapped and expected is not None:
