@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from quark_bench import store
+from quark_bench.asking import with_use
 from quark_bench.chaos import Chaos, ChaoticShipment, parse_chaos
 from quark_bench.dataset import Dataset
 from quark_bench.errors import UsageError
@@ -15,8 +16,10 @@ from quark_bench.execute.process import check_can_spawn, cores
 from quark_bench.manifest import as_asked, first_manifest
 from quark_bench.measures import measure_names
 from quark_bench.measuring import Silent, Task, Watcher, conclude, measure
+from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import BUILT_IN_ARMS, Arm, Granularity, Plan, built_in_arm, make_plan
+from quark_bench.progress import shows_progress
 from quark_bench.resolve import resolve
 from quark_bench.resume import continued
 from quark_bench.reuse import described_cache, opened_cache, with_cache
@@ -29,6 +32,7 @@ MOST_WORKERS = 4
 MOST_THREADS = 256
 
 
+@shows_progress
 def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     dataset: Dataset,
     pipeline: Pipeline | str = "quark",
@@ -46,6 +50,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     slos: Sequence[str] = (),
     chaos: str | Sequence[str] = (),
     cache: str | Path | None = None,
+    use: ModelUse = AS_IT_COMES,
     out: str | Path = "reports",
     resume: str | Path | None = None,
     watcher: Watcher | None = None,
@@ -59,8 +64,9 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     `workers` None means the cores, at most 4. `granularity` is auto, agent or chunk. `warmup` None means
     max(8, in flight) trials an arm. `scores` None means all that fit where the data set has references. `chaos`
     injects faults at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `cache` is a file in which the outputs of agents
-    with `cache=True` are kept between runs, and from which equal calls are answered, on each machine its own. `resume`
-    names an unfinished run, which is continued with the chunks that are missing.
+    with `cache=True` are kept between runs, and from which equal calls are answered, on each machine its own. `use`
+    limits the pipeline's model over all workers, records its answers, or sets a budget. `resume` names an unfinished
+    run, which is continued with the chunks that are missing.
 
     Raises UsageError for wrong options, ClusterError or ExecutionError when the run cannot start or finish.
     """
@@ -71,16 +77,17 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     require_known(map(parse_slo, slos), [arm.name for arm in plan.arms], measure_names([s.name for s in scorers]))
     store.check_out(out)
     main, shipments = resolve_pipelines(pipeline, plan)
+    require_model(use, main, plan)
     disturbed = chosen_chaos(chaos, main, plan)
     manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
-    manifest |= as_asked(command, slos, disturbed, described_cache(cache, main, plan))
+    manifest |= as_asked(command, slos, disturbed, described_cache(cache, main, plan), use)
     path = None if resume is None else store.find_run(resume, out)
     if path is not None:
         manifest = continued(path, manifest)
     opening = open_executor(on, workers, plan, main, granularity, insecure=insecure)
     watcher.stage(opening_stage(on))
     with opened_cache(cache) as kept, opening as executor:
-        travelling = with_cache(disturb(shipments, disturbed), main, plan, kept)
+        travelling = with_cache(disturb(with_use(shipments, use), disturbed), main, plan, kept)
         task = Task(dataset, plan, main, travelling, scorers, granularity, out)
         path = measure(task, executor, manifest, path, watcher)
     return conclude(task, path, manifest, watcher)
@@ -94,6 +101,15 @@ def resolve_pipelines(pipeline: Pipeline | str, plan: Plan) -> tuple[Pipeline, d
     for arm in plan.arms:
         shipments[arm.name] = shipment if arm.pipeline is None else pack_pipeline(arm.pipeline)
     return main, shipments
+
+
+def require_model(use: ModelUse, main: Pipeline, plan: Plan) -> None:
+    """Raise UsageError for a way to use models where no arm has any."""
+    if use != AS_IT_COMES and all((arm.pipeline or main).model is None for arm in plan.arms):
+        raise UsageError(
+            f"pipeline {main.name!r} has no model to record, or to limit: give Pipeline(..., model=...), whose agents "
+            "ask it with call.model"
+        )
 
 
 def chosen_chaos(texts: str | Sequence[str], main: Pipeline, plan: Plan) -> Chaos | None:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, overload, runtime_checkable
 
+from quark_bench.display import Displayed
 from quark_bench.errors import DataError, UsageError
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str)
@@ -109,7 +110,7 @@ class Digest:
         return self._hash.hexdigest()
 
 
-class Dataset:
+class Dataset(Displayed):
     """Ordered prompts with unique ids and a content hash.
 
     `origin` is the file they were read from, `fields` how its columns were mapped; both are kept so that a run

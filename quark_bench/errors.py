@@ -7,7 +7,17 @@
     │   └── RunNotFoundError  a run was named that cannot be opened                exit 2
     └── ExecutionError        a run could not start or could not finish            exit 4
         ├── ClusterError      the Dask cluster is unreachable, unfit or gone       exit 4
-        └── ConservationError planned != ok + degraded + failed + not run          exit 4
+        ├── BudgetSpentError  what a run may spend at models is spent              exit 4
+        ├── ConservationError planned != ok + degraded + failed + not run          exit 4
+        └── ModelError        a model did not answer a call; inside an agent it
+            │                 fails that attempt only, and its class tells why     exit 4
+            ├── ModelRateLimitedError   429, or busy until Retry-After
+            ├── ModelServerError        5xx, or an error event in a stream
+            ├── ModelRefusedError       another 4xx: key, name or request are wrong
+            ├── ModelTimeoutError       no answer, or no further piece of it, in time
+            ├── ModelConnectionError    not reached, or lost before the answer's end
+            ├── MalformedReplyError     something that is no answer
+            └── ReplayMissingError      a recorded run has no such call
 
 A message states what is wrong and what to do next. An agent's own exception is not in this tree:
 it becomes the error of its record and never leaves the trial.
@@ -55,6 +65,48 @@ class ClusterError(ExecutionError):
 
 class ConservationError(ExecutionError):
     """Trials were lost or counted twice: planned is not ok + degraded + failed + not run."""
+
+
+class BudgetSpentError(ExecutionError):
+    """A run has spent what it may at models, with trials left to make."""
+
+
+class ModelError(ExecutionError):
+    """A model did not answer a call. `retry_after_s` is how long its server asks to wait; None: it does not say.
+    After a `final` one nobody asks again."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, final: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.final = final
+
+
+class ModelRateLimitedError(ModelError):
+    """The server has had too many requests."""
+
+
+class ModelServerError(ModelError):
+    """The server failed, or told of an error in its stream."""
+
+
+class ModelRefusedError(ModelError):
+    """The server refuses the request as it is: a wrong key, an unknown model, too long a prompt."""
+
+
+class ModelTimeoutError(ModelError):
+    """No answer, or no further piece of it, came in time."""
+
+
+class ModelConnectionError(ModelError):
+    """The server could not be reached, or the connection was lost before the answer's end."""
+
+
+class MalformedReplyError(ModelError):
+    """What came is no answer: bad JSON, another content type, no choice, more than is taken."""
+
+
+class ReplayMissingError(ModelError):
+    """The recorded run holds no call of this agent for this prompt, or one that asked something else."""
 
 
 class RunInterrupted(KeyboardInterrupt):

@@ -175,7 +175,7 @@ class AsyncOrchestrator:
         self._statistics.admitted(clock(), time.process_time())
         try:
             found = await run_trial(wired, live.case, live.choice.strategy, self._bench, live.steering)
-            handled = live.handled(*found)
+            handled = live.handled(found.record, found.spans)
             live.log_end(handled.record)
             return handled
         finally:

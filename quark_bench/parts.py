@@ -72,6 +72,36 @@ SPANS = pa.schema(
         ("tokens_out", pa.int64()),
         ("first_token_s", pa.float64()),
         ("simulated_s", pa.float64()),
+        ("waited_s", pa.float64()),
+    ]
+)
+CALLS = pa.schema(
+    [
+        *PLACE_FIELDS,
+        ("prompt_id", pa.string()),
+        ("agent", pa.string()),
+        ("attempt", pa.int32()),
+        ("number", pa.int32()),
+        ("model", pa.string()),
+        ("status", pa.string()),
+        ("start_s", pa.float64()),
+        ("sent_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("waited_s", pa.float64()),
+        ("first_token_s", pa.float64()),
+        ("inter_token_s", pa.float64()),
+        ("tokens_in", pa.int64()),
+        ("tokens_out", pa.int64()),
+        ("estimated", pa.bool_()),
+        ("cost_usd", pa.float64()),
+        ("finish_reason", pa.string()),
+        ("retries", pa.int32()),
+        ("error", pa.string()),
+        ("requests_left", pa.int64()),
+        ("tokens_left", pa.int64()),
+        ("asked", pa.string()),
+        ("reply", pa.string()),
+        ("worker", pa.string()),
     ]
 )
 SCORES = pa.schema(
@@ -86,7 +116,9 @@ SCORES = pa.schema(
         ("cost_usd", pa.float64()),
     ]
 )
-SCHEMAS = {"records": RECORDS, "spans": SPANS, "scores": SCORES}
+SCHEMAS = {"records": RECORDS, "spans": SPANS, "calls": CALLS, "scores": SCORES}
+MEASURED = ("calls", "spans", "records")
+"""Tables written together, a part of each, in this order: without its records, a part of the others does not count."""
 FILLED = (
     *(name for name, _ in PLACE_FIELDS),
     "prompt_id",
@@ -103,8 +135,8 @@ FILLED = (
 
 @dataclass(frozen=True, slots=True)
 class StoredTable:
-    """`records`, `spans` or `scores`: the parts of it that were there at one moment, in the order in which they were
-    written."""
+    """`records`, `spans`, `calls` or `scores`: the parts of it that were there at one moment, in the order in which
+    they were written."""
 
     kind: str
     files: tuple[Path, ...]
@@ -150,15 +182,19 @@ class StoredTables:
 
     records: StoredTable
     spans: StoredTable
+    calls: StoredTable
     scores: StoredTable
 
 
 def list_tables(path: Path) -> StoredTables:
     """The tables of the run in this directory as they stand now; spans without records were not yet written whole."""
     records = list_parts(path, "records")
+    named = {part.name for part in records}
     return StoredTables(
         records=StoredTable("records", records),
         spans=StoredTable("spans", tuple(path / "spans" / part.name for part in records)),
+        # Runs of format 1 have none, and a part in which no model was asked has no file.
+        calls=StoredTable("calls", tuple(part for part in list_parts(path, "calls") if part.name in named)),
         scores=StoredTable("scores", list_parts(path, "scores")),
     )
 

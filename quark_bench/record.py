@@ -7,7 +7,7 @@ as fast (0.3 against 1.6 µs), and a chunk makes thousands.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -59,8 +59,47 @@ class Span(NamedTuple):
     first_token_s: float | None
     simulated_s: float
     """The part of the duration that was a simulated latency."""
+    waited_s: float
+    """The part of the duration that was a wait for a rate limit."""
     worker: str
     """Process that made the call, as host:pid."""
+
+
+class ModelCall(NamedTuple):
+    """One question to a model, by one attempt of an agent's call. `start_s`, `sent_s` and `end_s` are on the clock of
+    its span; other `_s` are durations, and those of tokens count from the sending."""
+
+    prompt_id: str
+    agent: str
+    attempt: int
+    number: int
+    """Counts the attempt's questions from 1."""
+    model: str
+    status: str
+    """`ok`, `failed` or `cancelled`."""
+    start_s: float
+    sent_s: float
+    """When the request went out that the answer, or the last error, came of."""
+    end_s: float
+    waited_s: float
+    """For a rate limit and between retries: what of start_s to sent_s was no request."""
+    first_token_s: float | None
+    inter_token_s: float | None
+    tokens_in: int
+    tokens_out: int
+    estimated: bool
+    """Whether the tokens were counted here and not by the server."""
+    cost_usd: float
+    finish_reason: str | None
+    retries: int
+    error: str | None
+    requests_left: int | None
+    tokens_left: int | None
+    asked: str
+    """A hash of the messages: equal questions have equal ones."""
+    reply: str | None
+    """The answer's text, in a run that records its models."""
+    worker: str
 
 
 class Record(NamedTuple):
@@ -98,14 +137,16 @@ class Record(NamedTuple):
     """Process that gave the answer, as host:pid."""
 
 
-CLOCKS = frozenset({"due_s", "start_s", "end_s"})
+CLOCKS = frozenset({"due_s", "start_s", "sent_s", "end_s"})
 """Columns that hold clock readings; all others ending in `_s` are durations."""
 
 Columns = dict[str, Sequence[Any]]
 """Rows turned into columns, by name."""
 
 
-def columns(kind: type[Record] | type[Span], rows: Sequence[Record] | Sequence[Span]) -> Columns:
+def columns(
+    kind: type[Record] | type[Span] | type[ModelCall], rows: Sequence[Record] | Sequence[Span] | Sequence[ModelCall]
+) -> Columns:
     """The rows as columns of equal length."""
     turned = zip(*rows, strict=True) if rows else ([] for _ in kind._fields)
     return dict(zip(kind._fields, turned, strict=True))
@@ -125,6 +166,8 @@ class Batch:
     chunk: int
     records: Columns
     spans: Columns
+    calls: Columns = field(default_factory=dict)
+    """Empty where no model was asked."""
     clock_offset_s: float = 0.0
 
     def __len__(self) -> int:
@@ -143,7 +186,12 @@ def merged(parts: Sequence[Batch]) -> Batch:
     def table(tables: Sequence[Columns]) -> Columns:
         return {name: [*_moved(name, [each[name] for each in tables], shifts_s)] for name in tables[0]}
 
-    return replace(first, records=table([part.records for part in parts]), spans=table([part.spans for part in parts]))
+    return replace(
+        first,
+        records=table([part.records for part in parts]),
+        spans=table([part.spans for part in parts]),
+        calls=table([part.calls for part in parts]),
+    )
 
 
 def _moved(name: str, columns_of: Sequence[Sequence[Any]], shifts_s: Sequence[float]) -> Iterator[Any]:

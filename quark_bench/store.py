@@ -5,6 +5,7 @@ directory.
 
 Formats of the directory:
     1   first one
+    2   calls/: one row per question to a model; spans tell waited_s
 """
 
 from __future__ import annotations
@@ -29,11 +30,10 @@ import pyarrow.parquet as pq
 
 from quark_bench.errors import ExecutionError, RunNotFoundError, UsageError, describe
 from quark_bench.parts import (
+    MEASURED,
     PLACE_FIELDS,
-    RECORDS,
     SCHEMAS,
     SCORES,
-    SPANS,
     list_parts,
     list_tables,
     next_number,
@@ -46,7 +46,8 @@ from quark_bench.record import CLOCKS, Batch, Columns
 from quark_bench.redact import redact_data, redact_known
 from quark_bench.shape import check_manifest
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 64_000_000
 """Bytes; the manifest of a thousand arms has fewer."""
@@ -55,7 +56,7 @@ LARGEST_PART = 50_000
 """Spans; a part is read as a whole."""
 TRIAL = ("arm", "repeat", "prompt_id")
 """Columns that say which trial a score belongs to."""
-TOLD = frozenset({"answer", "error"})
+TOLD = frozenset({"answer", "error", "reply", "finish_reason"})
 """Columns that agents fill with what they like."""
 
 
@@ -130,9 +131,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
         json.dumps(manifest, ensure_ascii=False).encode()  # half a surrogate pair could not be written again
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunNotFoundError(f"{path / MANIFEST} cannot be read: {describe(error, 300)}") from error
-    if type(version) is not int or version != FORMAT:
+    if type(version) is not int or version not in READABLE:
         raise RunNotFoundError(
-            f"{path} is of format {version}, this quark-bench reads format {FORMAT}; use the version that wrote it"
+            f"{path} is of format {version}, this quark-bench reads formats up to {FORMAT}; "
+            "use the version that wrote it"
         )
     try:
         check_manifest(manifest)
@@ -165,13 +167,13 @@ def scored_trials(path: Path) -> set[tuple[str, int, str]]:
 def forget_blocks(path: Path, blocks: Collection[int]) -> None:
     """Take these blocks out of a run that nobody is writing to, so that they are made anew.
 
-    Scores first, which nothing tells from those of the trials to come; then records, for spans without records count
-    as not written. Raises ExecutionError where it cannot be written.
+    Scores first, which nothing tells from those of the trials to come; then records, for what stands without records
+    counts as not written. Raises ExecutionError where it cannot be written.
     """
     within = pc.field("block").isin(pa.array(list(blocks), pa.int32()))
     trials = list_tables(path).records.read(TRIAL, within)
     _keep(path, "scores", lambda table: _outside(table, trials))
-    for kind in ("records", "spans"):
+    for kind in reversed(MEASURED):
         _keep(path, kind, lambda table: table.filter(~within))
 
 
@@ -210,13 +212,13 @@ class RunWriter:
         self.path = path
         self._session = session
         self._origin_s = origin_s
-        self._held: dict[str, list[pa.Table]] = {"records": [], "spans": []}
+        self._held: dict[str, list[pa.Table]] = {kind: [] for kind in MEASURED}
         self._written_s = time.monotonic()
         self._writing = threading.RLock()
         self._closed = threading.Event()
         self._keeper = threading.Thread(target=self._keep_writing, name="quark-bench-writer", daemon=True)
         _drop_unpaired(path)
-        self._number = max(next_number(path / kind) for kind in self._held)
+        self._number = max(next_number(path / kind) for kind in MEASURED)
         written = list_tables(path).records.read(["arm", "block", "chunk"])
         self.finished_trials = dict(Counter(written["arm"]))
         self._finished = set(zip(written["block"], written["chunk"], strict=True))
@@ -249,29 +251,34 @@ class RunWriter:
         self._finished.add((batch.block, batch.chunk))
         shift_s = batch.clock_offset_s - self._origin_s
         place = (self._session, batch.arm, batch.repeat, batch.block, batch.chunk)
-        records, spans = _table(RECORDS, batch.records, place, shift_s), _table(SPANS, batch.spans, place, shift_s)
+        rows = {"calls": batch.calls, "spans": batch.spans, "records": batch.records}
+        tables = {kind: _table(SCHEMAS[kind], rows[kind], place, shift_s) for kind in MEASURED}
         with self._writing:
-            self._held["records"].append(records)
-            self._held["spans"].append(spans)
+            for kind, table in tables.items():
+                self._held[kind].append(table)
             held = sum(map(len, self._held["spans"]))
         late = time.monotonic() - self._written_s >= WRITE_EVERY_S
         if late or held >= LARGEST_PART or max(batch.records["latency_s"]) >= WRITE_EVERY_S:
             self.write()
 
     def write(self) -> None:
-        """Write what is held as one part of each kind. Spans first: a record is never there without them. What could
-        not be written as a pair is held on to, and its spans are written again."""
+        """Write what is held as one part of each kind. Records last: one is never there without its spans and calls.
+        What could not be written as a whole is held on to, and written again."""
         with self._writing:
             if self._held["records"]:
-                for kind in ("spans", "records"):
-                    write_part(self.path / kind, pa.concat_tables(self._held[kind]), self._number)
+                for kind in MEASURED:
+                    table = pa.concat_tables(self._held[kind])
+                    if len(table) or kind != "calls":
+                        write_part(self.path / kind, table, self._number)
                 self._number += 1
-                self._held = {"records": [], "spans": []}
+                self._held = {kind: [] for kind in MEASURED}
             self._written_s = time.monotonic()
 
 
 def _table(schema: pa.Schema, rows: Columns, place: tuple[int, str, int, int, int], shift_s: float) -> pa.Table:
     """Rows with the columns that are equal in all of them, clocks shifted."""
+    if not rows:
+        return schema.empty_table()
     length = len(rows["prompt_id"])
     constant = dict(zip((name for name, _ in PLACE_FIELDS), place, strict=True))
     arrays = []
@@ -295,10 +302,11 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _drop_unpaired(path: Path) -> None:
-    """Remove what a killed writer left: files under a hidden name, and spans whose records were not written."""
-    for kind in ("records", "spans"):
+    """Remove what a killed writer left: files under a hidden name, and what stands without its records."""
+    for kind in MEASURED:
+        (path / kind).mkdir(exist_ok=True)  # a run of format 1 that is continued has no calls
         for hidden in (path / kind).glob(".part-*"):
             hidden.unlink(missing_ok=True)
-    for part in list_parts(path, "spans"):
-        if not (path / "records" / part.name).exists():
-            part.unlink()
+        for part in list_parts(path, kind):
+            if not (path / "records" / part.name).exists():
+                part.unlink()

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from quark_bench.agent import Agent, Constant, Message, Reply
+from quark_bench.agent import Agent, Call, Constant, Message, Reply
 from quark_bench.agent_code import INSTALLED, OWN, STANDARD_LIBRARY
 from quark_bench.errors import PipelineError, QuarkBenchError, describe
 from quark_bench.pipeline import Pipeline
@@ -269,10 +269,10 @@ class NamedModel:
 
     name: str
 
-    async def reply(self, messages: Sequence[Message], seed: int) -> Reply:
+    async def reply(self, messages: Sequence[Message], call: Call) -> Reply:
         raise PipelineError(f"model {self.name!r} is not asked in this process")
 
-    def reply_blocking(self, messages: Sequence[Message], seed: int) -> Reply:
+    def reply_blocking(self, messages: Sequence[Message], call: Call) -> Reply:
         raise PipelineError(f"model {self.name!r} is not asked in this process")
 
 

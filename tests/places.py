@@ -53,7 +53,7 @@ class Trials:
     async def __call__(self, text="hello", prompt_id="p-1"):
         """Record and spans of one."""
         case = Case.of(Prompt(prompt_id, text), "arm", 0, 0, "run")
-        return await asyncio.wait_for(run_trial(self.wired, case, self.strategy, self.bench), 60)
+        return (await asyncio.wait_for(run_trial(self.wired, case, self.strategy, self.bench), 60))[:2]
 
     async def all(self, texts):
         """Records and spans of many, side by side."""

@@ -192,11 +192,13 @@ def test_a_wrong_option_names_the_agent(options) -> None:
 class Echo:
     name = "echo"
 
-    async def reply(self, messages, seed):
-        return self.reply_blocking(messages, seed)
+    async def reply(self, messages, call):
+        return self.reply_blocking(messages, call)
 
-    def reply_blocking(self, messages, seed):
-        return Reply(f"{messages[0]['content']} {seed}", tokens_in=2, tokens_out=3, cost_usd=0.5, first_token_s=0.1)
+    def reply_blocking(self, messages, call):
+        return Reply(
+            f"{messages[0]['content']} {call.seed}", tokens_in=2, tokens_out=3, cost_usd=0.5, first_token_s=0.1
+        )
 
 
 def call_of(*, agent="reader", trial_seed=1, attempt=1, generator=None, blocking=True, run_key="run", **more):

@@ -105,10 +105,10 @@ def test_another_model_is_asked_and_its_tokens_are_counted(assistant):
     class Fixed:
         name = "fixed"
 
-        async def reply(self, messages, seed):
+        async def reply(self, messages, call):
             return Reply("First dig. Then plant zorbs.", 11, 7)
 
-        def reply_blocking(self, messages, seed):
+        def reply_blocking(self, messages, call):
             raise AssertionError("an async agent does not block")
 
     pipeline = quark(model=Fixed())

@@ -30,6 +30,7 @@ def span(name, start_s=0.0, took_s=0.1, status="ok", **other):
         "tokens_out": 0,
         "first_token_s": None,
         "simulated_s": 0.0,
+        "waited_s": 0.0,
         "worker": "here:1",
     }
     return Span(agent=name, status=status, start_s=start_s, end_s=start_s + took_s, **told | other)

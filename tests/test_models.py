@@ -31,7 +31,7 @@ def asked(question, kind, passages=PASSAGES):
 
 
 def reply(question, kind, passages=PASSAGES):
-    return OfflineReader().reply_blocking(asked(question, kind, passages), seed=0).text
+    return OfflineReader().reply_blocking(asked(question, kind, passages), call=None).text
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_the_reader_answers_in_the_form_that_the_kind_asks_for(question, kind, a
 
 def test_without_passages_the_reader_does_not_know():
     assert reply("What is a comet?", "definition", []) == UNKNOWN
-    assert OfflineReader().reply_blocking([{"role": "user", "content": "What is a comet?"}], 0).text == UNKNOWN
-    assert OfflineReader().reply_blocking([], 0).text == UNKNOWN
+    assert OfflineReader().reply_blocking([{"role": "user", "content": "What is a comet?"}], None).text == UNKNOWN
+    assert OfflineReader().reply_blocking([], None).text == UNKNOWN
 
 
 def test_passages_that_share_no_word_with_the_question_hold_no_answer():
@@ -67,7 +67,7 @@ def test_passages_that_share_no_word_with_the_question_hold_no_answer():
 
 def test_a_question_can_be_untyped_and_its_passages_untitled():
     content = "[1] A grebe is a diving bird.\n[2] A linnet is a finch.\n\nQuestion: What is a linnet?"
-    assert OfflineReader().reply_blocking([{"role": "user", "content": content}], 0).text == "A linnet is a finch"
+    assert OfflineReader().reply_blocking([{"role": "user", "content": content}], None).text == "A linnet is a finch"
 
 
 def test_a_passage_that_begins_like_a_question_is_not_the_question():
@@ -76,11 +76,11 @@ def test_a_passage_that_begins_like_a_question_is_not_the_question():
 
 def test_the_two_ways_to_ask_give_the_same_reply():
     messages = asked("Is a bat a bird?", "yesno")
-    assert asyncio.run(OfflineReader().reply(messages, 1)) == OfflineReader().reply_blocking(messages, 2)
+    assert asyncio.run(OfflineReader().reply(messages, None)) == OfflineReader().reply_blocking(messages, None)
 
 
 def test_tokens_are_estimated_by_words_and_nothing_is_spent():
-    answered = OfflineReader().reply_blocking([{"role": "user", "content": "one two three"}], 0)
+    answered = OfflineReader().reply_blocking([{"role": "user", "content": "one two three"}], None)
     assert (answered.tokens_in, answered.tokens_out, answered.cost_usd) == (4, estimated_tokens(UNKNOWN), 0.0)
 
 

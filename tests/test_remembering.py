@@ -49,10 +49,10 @@ class Fixed:
     def __init__(self, text):
         self.text = text
 
-    async def reply(self, messages, seed):
+    async def reply(self, messages, call):
         return Reply(self.text)
 
-    def reply_blocking(self, messages, seed):
+    def reply_blocking(self, messages, call):
         return Reply(self.text)
 
 

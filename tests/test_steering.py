@@ -62,7 +62,7 @@ async def steered(pipeline, strategy, slots, threads=None, **what):
     steering = Steering(slots, Claim("", 1), seen, routing, **what)
     case = Case.of(Prompt("p-1", "hello"), "live", 0, 0, "run")
     bench = Bench("here:1", threads or Threads(), Deadlines())
-    record, spans = await asyncio.wait_for(run_trial(wired, case, strategy, bench, steering), 30)
+    record, spans, _ = await asyncio.wait_for(run_trial(wired, case, strategy, bench, steering), 30)
     names = [step.name for step in pipeline.steps]
     unneeded, begun = ({names[index] for index in found} for found in (steering.unneeded, steering.begun))
     return Ended(record, {span.agent: span for span in spans}, seen, unneeded, begun)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from quark_bench import store
 from quark_bench.errors import ExecutionError, RunNotFoundError
-from quark_bench.parts import SCHEMAS, list_parts, list_tables, next_number, part_number
-from quark_bench.record import CLOCKS, Batch, Record, Span, columns
+from quark_bench.parts import MEASURED, SCHEMAS, list_parts, list_tables, next_number, part_number
+from quark_bench.record import CLOCKS, Batch, ModelCall, Record, Span, columns
 from quark_bench.store import RunWriter
 
 from .test_shape import WHOLE
@@ -24,6 +24,8 @@ counts = st.integers(0, 2**31 - 1)
 BY_TYPE = {
     str: st.text(st.characters(codec="utf-8"), max_size=8),
     str | None: texts,
+    bool: st.booleans(),
+    int | None: st.none() | counts,
     int: counts,
     float: seconds,
     float | None: st.none() | seconds,
@@ -31,18 +33,19 @@ BY_TYPE = {
 
 
 def of(kind):
-    """Any rows of Record or Span."""
+    """Any rows of Record, Span or ModelCall."""
     return st.builds(kind, **{name: BY_TYPE[annotation] for name, annotation in get_type_hints(kind).items()})
 
 
 batches = st.builds(
-    lambda arm, place, records, spans, offset_s: Batch(
-        arm, *place, columns(Record, records), columns(Span, spans), offset_s
+    lambda arm, place, records, spans, calls, offset_s: Batch(
+        arm, *place, columns(Record, records), columns(Span, spans), columns(ModelCall, calls), offset_s
     ),
     st.text(st.characters(codec="utf-8"), max_size=8),
     st.tuples(counts, counts, counts),
     st.lists(of(Record), min_size=1, max_size=4),
     st.lists(of(Span), max_size=6),
+    st.lists(of(ModelCall), max_size=3),
     seconds,
 )
 
@@ -78,7 +81,7 @@ def test_what_is_written_is_read_with_its_clocks_shifted(tmp_path_factory, batch
     with RunWriter(path, session, origin_s) as writer:
         for each in batches:
             writer.append(each)
-    for kind in ("records", "spans"):
+    for kind in MEASURED:
         table = read(path, kind)
         expected = [line for each in batches for line in lines(each, kind, session, origin_s)]
         assert list(table.columns) == SCHEMAS[kind].names
@@ -238,7 +241,7 @@ def test_a_manifest_is_read_as_it_was_written(run_path):
     manifest = WHOLE | {"text": "ü \U0001f600", "blocks": [["sync", 0, 0, 3]]}
     store.write_manifest(run_path, manifest)
     assert store.read_manifest(run_path) == manifest
-    assert sorted(path.name for path in run_path.iterdir()) == ["manifest.json", "records", "scores", "spans"]
+    assert sorted(path.name for path in run_path.iterdir()) == ["calls", "manifest.json", "records", "scores", "spans"]
 
 
 @pytest.mark.parametrize("version", [0, store.FORMAT + 1, "1", None])
@@ -279,7 +282,7 @@ def test_a_disk_that_is_full_for_a_moment_leaves_no_record_without_its_spans(run
 
 def with_span(made):
     """The batch with a span for each of its records."""
-    never = ("agent", 1, "ok", 0.0, 0.1, 0.0, None, 0, 0, None, 0.0, "here:1")
+    never = ("agent", 1, "ok", 0.0, 0.1, 0.0, None, 0, 0, None, 0.0, 0.0, "here:1")
     return replace(made, spans=columns(Span, [Span(prompt, *never) for prompt in made.records["prompt_id"]]))
 
 

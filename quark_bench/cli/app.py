@@ -14,6 +14,7 @@ import typer
 
 from quark_bench.cli.look_commands import COMMANDS
 from quark_bench.cli.options import (
+    BudgetText,
     Category,
     FailedIn,
     Faults,
@@ -25,16 +26,20 @@ from quark_bench.cli.options import (
     Knowledge,
     Latency,
     Limit,
+    ModelCalls,
     ModelName,
     On,
     Out,
     Prompts,
+    Record,
+    RequestsPerS,
     Resume,
     Scores,
     Seed,
     Shard,
     Slos,
     TemplateText,
+    TokensPerMin,
     Warmup,
     Workers,
 )
@@ -104,12 +109,12 @@ def resumed_arguments(context: typer.Context, command: str, resume: str | None, 
     if resume is None:
         raise UsageError(f"name a prompt file, as in: quark-bench {command} prompts.jsonl")
     given = {name for name in context.params if _was_given(context, name)}
-    if beside := sorted(given - {"resume", "out", "on", "insecure", "as_json"}):
+    if beside := sorted(given - {"resume", "out", "on", "insecure", "budget", "as_json"}):
         raise UsageError(
             f"--{beside[0].replace('_', '-')} beside --resume: a run is continued as it was begun; leave it out, "
             "or begin a new run without --resume"
         )
-    moved = ["--on", str(context.params["on"])] if "on" in given else []
+    moved = [f"--{name}={context.params[name]}" for name in ("on", "budget") if name in given]
     flags = [flag for flag, name in (("--insecure", "insecure"), ("--json", "as_json")) if name in given]
     return [*run.arguments_of(resume, out, command), *moved, *flags]
 
@@ -155,6 +160,11 @@ def run_command(
         Path | None,
         typer.Option(help="Answer equal calls of agents with cache=True from this file.", show_default=False),
     ] = None,
+    requests_per_s: RequestsPerS = None,
+    tokens_per_min: TokensPerMin = None,
+    model_calls: ModelCalls = None,
+    budget: BudgetText = None,
+    record: Record = False,
     out: Out = Path("reports"),
     resume: Resume = None,
     as_json: Json = False,
@@ -194,6 +204,7 @@ def run_command(
         "slos": slo or [],
         "chaos": chaos or [],
         "cache": cache,
+        "use": run.model_use((requests_per_s, tokens_per_min, model_calls), budget, record=record),
         "out": out,
         "resume": resume,
         "command": settled(context.obj, failed_in, out),
@@ -248,6 +259,11 @@ def gate_command(
     markdown: Annotated[
         Path | None, typer.Option(help="Write a Markdown summary to this file.", show_default=False)
     ] = None,
+    requests_per_s: RequestsPerS = None,
+    tokens_per_min: TokensPerMin = None,
+    model_calls: ModelCalls = None,
+    budget: BudgetText = None,
+    record: Record = False,
     out: Out = Path("reports"),
     resume: Resume = None,
     as_json: Json = False,
@@ -288,6 +304,7 @@ def gate_command(
         "chaos": chaos or [],
         "clusters": clusters,
         "allow_stored": allow_stored,
+        "use": run.model_use((requests_per_s, tokens_per_min, model_calls), budget, record=record),
         "out": out,
         "resume": resume,
         "command": settled(context.obj, failed_in, out),

@@ -86,6 +86,19 @@ Faults = Annotated[
         "--chaos", help="Faults to inject: 'AGENT: error=SHARE, delay=DURATION@SHARE'; * is every other agent."
     ),
 ]
+RequestsPerS = Annotated[
+    float | None, typer.Option("--requests-per-s", help="Requests a second to the model, over all workers.")
+]
+TokensPerMin = Annotated[
+    float | None, typer.Option("--tokens-per-min", help="Tokens a minute, in and out, over all workers.")
+]
+ModelCalls = Annotated[
+    int | None, typer.Option("--model-calls", help="Calls of the model under way at once, over all workers.")
+]
+BudgetText = Annotated[
+    str | None, typer.Option("--budget", help="Stop when so much is spent: 5usd or 200000tokens.", show_default=False)
+]
+Record = Annotated[bool, typer.Option("--record", help="Keep every answer of the model, to be replayed.")]
 Resume = Annotated[
     str | None,
     typer.Option(help="Continue an unfinished run, alone or with --on: its path, id, or last.", show_default=False),

@@ -16,6 +16,7 @@ from rich.console import Console, RenderableType
 from quark_bench.cli.live import Display, Lines, watching
 from quark_bench.dataset import Dataset
 from quark_bench.errors import RunInterrupted, UsageError
+from quark_bench.model_use import Limits, ModelUse, parse_budget
 from quark_bench.pipeline import Pipeline
 from quark_bench.plain import one_line, shortened
 from quark_bench.redact import MARK
@@ -105,6 +106,11 @@ def choose_pipeline(
     chosen = make_model(model)
     profile = "demo" if latency is None else latency
     return quark(knowledge=knowledge, model=chosen, latency=profile, memory=learn, learn=learn is not None)
+
+
+def model_use(limits: tuple[float | None, float | None, int | None], budget: str | None, *, record: bool) -> ModelUse:
+    """How the run may use its model. Raises UsageError."""
+    return ModelUse(Limits(*limits), record, None if budget is None else parse_budget(budget))
 
 
 def carry_out(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, Any], *, as_json: bool) -> int:

@@ -31,7 +31,7 @@ from quark_bench.execute.process import MISSING, PipelineMissingError, this_proc
 from quark_bench.execute.step import Case, Course, clock, open_branch, run_step
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Chunk
-from quark_bench.record import Batch, Record, Span, columns
+from quark_bench.record import Batch, ModelCall, Record, Span, columns
 
 Outcomes = dict[int, Outcome]
 
@@ -61,6 +61,7 @@ class _Gathering:
     missing: int
     records: list[Record] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
+    calls: list[ModelCall] = field(default_factory=list)
 
 
 class AgentGraphs:
@@ -188,19 +189,20 @@ class AgentGraphs:
                 self._suspects.append(trial)
                 return
             lifetime_s = (trial.admitted_s, returned_s)
-            record, spans = lost_trial(self._pipeline, (identity, category), lifetime_s, trial.admissions)
+            ended = lost_trial(self._pipeline, (identity, category), lifetime_s, trial.admissions)
         elif trial.lacking:
             self._again.append(trial)
             return
         else:
             prompt = Prompt(identity, text, category, metadata=metadata)
             outcomes = [self._in_our_time(trial.outcomes[index]) for index in range(len(self._layout))]
-            record, spans = conclude(self._pipeline, prompt, outcomes, trial.admitted_s, returned_s)
-            record = record._replace(executions=trial.admissions + upsets)
+            ended = conclude(self._pipeline, prompt, outcomes, trial.admitted_s, returned_s)
+            ended = ended._replace(record=ended.record._replace(executions=trial.admissions + upsets))
         chunk = self._gathering[trial.chunk]
         chunk.missing -= 1
-        chunk.records.append(record)
-        chunk.spans.extend(spans)
+        chunk.records.append(ended.record)
+        chunk.spans.extend(ended.spans)
+        chunk.calls.extend(ended.calls)
         if chunk.missing == 0:
             del self._gathering[trial.chunk]
             yield self._batch(block, trial.chunk, chunk)
@@ -209,12 +211,16 @@ class AgentGraphs:
         offset_s = self._members.offset_s(outcome.spans[0].worker)
         if offset_s == 0.0:
             return outcome
-        moved = (span._replace(start_s=span.start_s + offset_s, end_s=span.end_s + offset_s) for span in outcome.spans)
-        return outcome._replace(spans=tuple(moved))
+        spans = (span._replace(start_s=span.start_s + offset_s, end_s=span.end_s + offset_s) for span in outcome.spans)
+        calls = (
+            call._replace(start_s=call.start_s + offset_s, sent_s=call.sent_s + offset_s, end_s=call.end_s + offset_s)
+            for call in outcome.calls
+        )
+        return outcome._replace(spans=tuple(spans), calls=tuple(calls))
 
     def _batch(self, block: Block, chunk: int, gathered: _Gathering) -> Batch:
         records, spans = columns(Record, gathered.records), columns(Span, gathered.spans)
-        return Batch(block.arm, block.repeat, block.index, chunk, records, spans)
+        return Batch(block.arm, block.repeat, block.index, chunk, records, spans, columns(ModelCall, gathered.calls))
 
 
 # -- what runs on the workers

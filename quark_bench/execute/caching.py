@@ -110,7 +110,7 @@ class Caching:
             if shared is not None:
                 self.counts.shared += 1
                 status = CACHED if shared.status is OK else shared.status
-                return shared._replace(status=status, spans=(), cost_usd=0.0, fault=None)
+                return shared._replace(status=status, spans=(), cost_usd=0.0, fault=None, calls=())
         kept = self._contained(lambda: self._kept(key, callee.is_answer))
         if kept is not None:
             self.counts.hits += 1

@@ -14,7 +14,7 @@ from quark_bench.dataset import Prompt
 from quark_bench.execute import Job, PromptRow
 from quark_bench.execute.step import Bench, Case, Wired
 from quark_bench.execute.trial import run_trial
-from quark_bench.record import Batch, Record, Span, columns
+from quark_bench.record import Batch, ModelCall, Record, Span, columns
 
 
 class ChunkRun:
@@ -32,6 +32,7 @@ class ChunkRun:
         self.waiting: Iterator[PromptRow] = iter(job.prompts)
         self._records: list[Record] = []
         self._spans: list[Span] = []
+        self._calls: list[ModelCall] = []
 
     async def carry_out(self, row: PromptRow) -> None:
         """Run one of the chunk's prompts; the last one to end completes the batch."""
@@ -40,13 +41,14 @@ class ChunkRun:
         prompt = Prompt(identity, text, category, metadata=metadata)
         case = Case.of(prompt, job.arm.name, job.repeat, job.seed, job.run_key)
         try:
-            record, spans = await run_trial(self.wired, case, job.arm.strategy, self.bench)
+            record, spans, calls = await run_trial(self.wired, case, job.arm.strategy, self.bench)
         except Exception as error:  # noqa: BLE001 - a fault of ours: the chunk reports it, the lane goes on
             if not self.finished.done():
                 self.finished.set_exception(error)
             return
         self._records.append(record)
         self._spans.extend(spans)
+        self._calls.extend(calls)
         if len(self._records) == len(job.prompts) and not self.finished.done():
             self.finished.set_result(self._batch())
 
@@ -59,6 +61,7 @@ class ChunkRun:
             job.chunk,
             columns(Record, self._records),
             columns(Span, self._spans),
+            columns(ModelCall, self._calls),
         )
 
 

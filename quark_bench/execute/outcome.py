@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from quark_bench.dataset import Prompt
 from quark_bench.pipeline import Pipeline
-from quark_bench.record import Record, RecordStatus, Span, SpanStatus
+from quark_bench.record import ModelCall, Record, RecordStatus, Span, SpanStatus
 from quark_bench.schedule import longest_path
 
 OK, FALLBACK, FAILED = SpanStatus.OK, SpanStatus.FALLBACK, SpanStatus.FAILED
@@ -34,6 +34,7 @@ class Outcome(NamedTuple):
     error: str | None
     cost_usd: float
     fault: str | None = None
+    calls: tuple[ModelCall, ...] = ()
 
     @property
     def gave_result(self) -> bool:
@@ -51,14 +52,23 @@ class Outcome(NamedTuple):
 
 def not_called(whose: tuple[str, str], reason: str, at_s: float, worker: str) -> Outcome:
     """Of an agent (of a prompt) that is skipped."""
-    span = Span(*whose, 0, SKIPPED, at_s, at_s, 0.0, reason, 0, 0, None, 0.0, worker)
+    span = Span(*whose, 0, SKIPPED, at_s, at_s, 0.0, reason, 0, 0, None, 0.0, 0.0, worker)
     return Outcome(SKIPPED, None, (span,), None, reason, 0.0)
+
+
+class Finished(NamedTuple):
+    """What is kept of a trial."""
+
+    record: Record
+    spans: list[Span]
+    calls: list[ModelCall]
 
 
 class Totals(NamedTuple):
     """What the calls of a trial add up to; `durations_s` is agent by agent, all attempts together."""
 
     spans: list[Span]
+    calls: list[ModelCall]
     durations_s: list[float]
     attempts: int
     tokens_in: int
@@ -69,7 +79,7 @@ class Totals(NamedTuple):
 
 def conclude(
     pipeline: Pipeline, prompt: Prompt, outcomes: list[Outcome], admitted_s: float, ended_s: float
-) -> tuple[Record, list[Span]]:
+) -> Finished:
     """The record of a trial from what its agents did, in the pipeline's order."""
     total = _add_up(outcomes)
     answer = outcomes[pipeline.answer_index]
@@ -98,11 +108,12 @@ def conclude(
         cost_usd=total.cost_usd,
         worker=answer.spans[-1].worker,
     )
-    return record, total.spans
+    return Finished(record, total.spans, total.calls)
 
 
 def _add_up(outcomes: list[Outcome]) -> Totals:
     spans: list[Span] = []
+    calls: list[ModelCall] = []
     durations_s: list[float] = []
     attempts = tokens_in = tokens_out = 0
     simulated_s = cost_usd = 0.0
@@ -115,9 +126,10 @@ def _add_up(outcomes: list[Outcome]) -> Totals:
             tokens_out += span.tokens_out
             simulated_s += span.simulated_s
         spans += outcome.spans
+        calls += outcome.calls
         durations_s.append(busy_s)
         cost_usd += outcome.cost_usd
-    return Totals(spans, durations_s, attempts, tokens_in, tokens_out, simulated_s, cost_usd)
+    return Totals(spans, calls, durations_s, attempts, tokens_in, tokens_out, simulated_s, cost_usd)
 
 
 def judge(pipeline: Pipeline, outcomes: Sequence[Outcome | None]) -> tuple[RecordStatus, str | None, str | None]:
@@ -150,15 +162,16 @@ def _waited_for(pipeline: Pipeline, outcomes: list[Outcome]) -> Sequence[tuple[i
 
 
 def _waits(pipeline: Pipeline, outcomes: list[Outcome]) -> float:
-    """Seconds of waiting for a slot, a thread or a retry on the chain of agents that ended last."""
-    if all(len(outcome.spans) == 1 and outcome.spans[0].queue_s < AT_ONCE_S for outcome in outcomes):
+    """Seconds of waiting for a slot, a thread, a rate limit or a retry on the chain of agents that ended last."""
+    first = [outcome.spans[0] for outcome in outcomes if len(outcome.spans) == 1]
+    if len(first) == len(outcomes) and all(span.queue_s + span.waited_s < AT_ONCE_S for span in first):
         return 0.0
     needs = _waited_for(pipeline, outcomes)
     index: int | None = max(range(len(outcomes)), key=lambda i: outcomes[i].spans[-1].end_s)
     waited_s = 0.0
     while index is not None:
         spans = outcomes[index].spans
-        busy_s = sum(span.end_s - span.start_s for span in spans)
+        busy_s = sum(span.end_s - span.start_s - span.waited_s for span in spans)
         waited_s += spans[0].queue_s + spans[-1].end_s - spans[0].start_s - busy_s
         index = max(needs[index], key=lambda i: outcomes[i].spans[-1].end_s, default=None)
     return waited_s

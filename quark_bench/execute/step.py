@@ -13,17 +13,19 @@ from typing import Any, NamedTuple
 from quark_bench.agent import Call, Input, Model, Usage, canonical, stable_hash
 from quark_bench.dataset import Prompt
 from quark_bench.errors import describe
+from quark_bench.execute.asked import Asked
 from quark_bench.execute.attempt import Attempted, Callee, Failed, attempt, handed_on, joined_errors, make_callee
 from quark_bench.execute.breakers import PASSED, Breakers
 from quark_bench.execute.caching import Caching
 from quark_bench.execute.deadlines import Branch, Deadlines
 from quark_bench.execute.decide import Failure, Next, after_failure, backoff_s
 from quark_bench.execute.outcome import FAILED, FALLBACK, GAVE_RESULT, OK, Outcome, not_called
+from quark_bench.execute.permits import Permits
 from quark_bench.execute.steering import Steering
 from quark_bench.execute.threads import EngineFaultError, Threads
 from quark_bench.pipeline import Pipeline, Step
 from quark_bench.plan import trial_seed
-from quark_bench.record import Span, SpanStatus
+from quark_bench.record import ModelCall, Span, SpanStatus
 
 clock: Callable[[], float] = time.perf_counter
 """Monotonic, and on Linux shared by all processes of a machine."""
@@ -60,6 +62,7 @@ class Bench:
     threads: Threads
     deadlines: Deadlines
     breakers: Breakers = field(default_factory=Breakers)
+    permits: Permits = field(default_factory=Permits)
     caching: Caching | None = None
     """Asked for what agents with `cache=True` have given before; never for warm-ups."""
 
@@ -130,7 +133,7 @@ async def _reuse_or_call(
         return outcome
     there_s = clock()
     who, times = (course.case.prompt.id, step.agent.name, 0, outcome.status), (there_s, there_s, there_s - ready_s)
-    return outcome._replace(spans=(Span(*who, *times, outcome.error, 0, 0, None, 0.0, course.bench.worker),))
+    return outcome._replace(spans=(Span(*who, *times, outcome.error, 0, 0, None, 0.0, 0.0, course.bench.worker),))
 
 
 async def _attempts(course: Course, step: Step, arguments: dict[str, Any], branch: Branch, alone: bool) -> Outcome:
@@ -139,6 +142,7 @@ async def _attempts(course: Course, step: Step, arguments: dict[str, Any], branc
     callee = course.wired.callees[step.index]
     threads: Threads | None = bench.threads
     spans: tuple[Span, ...] = ()
+    calls: tuple[ModelCall, ...] = ()
     errors: tuple[str, ...] = ()
     fault: str | None = None
     cost_usd, tried = 0.0, 0
@@ -146,7 +150,7 @@ async def _attempts(course: Course, step: Step, arguments: dict[str, Any], branc
         tried += 1
         usage, given = NOTHING_USED, arguments
         if callee.agent.takes_call:
-            call = _call(callee, case, arguments, len(spans) + 1, course.wired.pipeline.model)
+            call = _call(callee, case, arguments, len(spans) + 1, _asked(course, branch))
             usage, given = call.usage, {**arguments, "call": call}
         if callee.guard is None and course.steering is None:
             start_s = clock()
@@ -166,16 +170,17 @@ async def _attempts(course: Course, step: Step, arguments: dict[str, Any], branc
                 threads, tried = None, tried - 1
                 continue
         cost_usd += usage.cost_usd
+        calls += usage.calls
         times_s = (ready_s, start_s, end_s)
         spans += (_span((case.prompt.id, step.agent.name), len(spans) + 1, status, times_s, failed, usage, bench),)
         if failed is None:
-            return Outcome(status, value, spans, answer, errors[0] if errors else None, cost_usd, fault)
+            return Outcome(status, value, spans, answer, errors[0] if errors else None, cost_usd, fault, calls)
         if follows is Next.RETRY:
             await asyncio.sleep(backoff_s(callee.agent.policy, tried, stable_hash(case.seed, callee.agent.name)))
         else:
             errors += (failed.error,)
             if follows is Next.GIVE_UP or callee.fallback is None:
-                return Outcome(status, None, spans, None, joined_errors(errors), cost_usd, fault)
+                return Outcome(status, None, spans, None, joined_errors(errors), cost_usd, fault, calls)
             arguments = handed_on(arguments, callee.fallback.agent, case.prompt)
             callee, tried = callee.fallback, 0
         ready_s = clock()
@@ -208,7 +213,7 @@ def _span(
     """One attempt of the agent of a prompt, ready, begun and ended at these times."""
     ready_s, start_s, end_s = times_s
     error = None if failed is None else failed.error
-    spent = (usage.tokens_in, usage.tokens_out, usage.first_token_s, usage.simulated_s)
+    spent = (usage.tokens_in, usage.tokens_out, usage.first_token_s, usage.simulated_s, usage.waited_s)
     # Takes half as long as Span(...), of which every call makes one.
     return Span._make((*whose, attempt, status, start_s, end_s, start_s - ready_s, error, *spent, bench.worker))
 
@@ -234,6 +239,14 @@ def _call(callee: Callee, case: Case, arguments: dict[str, Any], attempt: int, m
     which = (agent.name, case.prompt.id, case.repeat, attempt, case.seed)
     # By position: with twelve keywords this would take twice as long.
     return Call(*which, callee.limit_s, callee.ready, case.run_key, model, not agent.is_async, Usage(), arguments)
+
+
+def _asked(course: Course, branch: Branch) -> Model | None:
+    """The pipeline's model, as an attempt of this branch asks it."""
+    pipeline, bench = course.wired.pipeline, course.bench
+    if pipeline.model is None:
+        return None
+    return Asked(pipeline.model, pipeline.model_use, branch, bench.permits, bench.worker)
 
 
 def _what_follows(callee: Callee, failed: Failed, tried: int) -> Next:

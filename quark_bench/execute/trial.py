@@ -10,18 +10,17 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from quark_bench.errors import describe
-from quark_bench.execute.outcome import OK, Outcome, conclude
+from quark_bench.execute.outcome import OK, Finished, Outcome, conclude
 from quark_bench.execute.steering import Steering
 from quark_bench.execute.step import Bench, Case, Course, Wired, clock, leave_out, open_branch, run_step
 from quark_bench.execute.threads import EngineFaultError
 from quark_bench.pipeline import Step
 from quark_bench.plan import Strategy
-from quark_bench.record import Record, Span
 
 
 async def run_trial(
     wired: Wired, case: Case, strategy: Strategy, bench: Bench, steering: Steering | None = None
-) -> tuple[Record, list[Span]]:
+) -> Finished:
     """Run the agents of the pipeline for one prompt and say how it went: all of them, or those that `steering` tells.
 
     Raises only when cancelled. Where the engine has a fault, agents that have been called keep their results and the

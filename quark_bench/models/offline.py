@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from quark_bench.agent import Message, Reply
+from quark_bench.agent import Call, Message, Reply
 from quark_bench.language import estimated_tokens
 from quark_bench.models.answering import answer
 from quark_bench.models.reading import Question, Source, ask, rank
@@ -20,19 +20,19 @@ class OfflineReader:
 
     It reads the last user message: passages that begin with `[1]`, a title on a line of its own where there
     are two lines, then `Answer type:` and `Question:`. Without passages it does not know. Tokens are
-    estimates by words, not a tokeniser's counts; it costs nothing and never draws, so the seed changes nothing.
+    estimates by words, not a tokeniser's counts; it costs nothing and never draws, so the call changes nothing.
     """
 
     name = "offline"
 
-    async def reply(self, messages: Sequence[Message], seed: int) -> Reply:
-        return self.reply_blocking(messages, seed)
+    async def reply(self, messages: Sequence[Message], call: Call) -> Reply:
+        return self.reply_blocking(messages, call)
 
-    def reply_blocking(self, messages: Sequence[Message], seed: int) -> Reply:
+    def reply_blocking(self, messages: Sequence[Message], call: Call) -> Reply:
         question, sources = read(messages)
         text = answer(question, rank(question, sources))
         tokens_in = sum(estimated_tokens(message["content"]) for message in messages)
-        return Reply(text, tokens_in, estimated_tokens(text))
+        return Reply(text, tokens_in, estimated_tokens(text), estimated=True)
 
 
 def read(messages: Sequence[Message]) -> tuple[Question, list[Source]]:

@@ -48,6 +48,6 @@ def answered_at_once(path, texts):
         cases = [Case(Prompt(f"p-{n}", text), 0, 7, "run") for n, text in enumerate(texts)]
         ended = await asyncio.gather(*(run_trial(wired, case, Strategy.PARALLEL, bench) for case in cases))
         cache.close()
-        return [record for record, _ in ended], [spans for _, spans in ended], caching.counts
+        return [each.record for each in ended], [each.spans for each in ended], caching.counts
 
     return asyncio.run(made())

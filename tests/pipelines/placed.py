@@ -34,13 +34,13 @@ class Counting:
 
     name: str = "counting"
 
-    async def reply(self, messages, seed):
-        return self.reply_blocking(messages, seed)
+    async def reply(self, messages, call):
+        return self.reply_blocking(messages, call)
 
-    def reply_blocking(self, messages, seed):
+    def reply_blocking(self, messages, call):
         if "fail" in messages[0]["content"]:
             raise ConnectionError("provider down")
-        return Reply(f"{messages[0]['content']} {seed}", len(messages), 2, 0.5, 0.25)
+        return Reply(f"{messages[0]['content']} {call.seed}", len(messages), 2, 0.5, 0.25)
 
 
 def ask(prompt, call):
