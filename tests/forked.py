@@ -204,7 +204,7 @@ def become(request):
     if request["command"] == "dask":
         importlib.import_module("dask.config").refresh()  # which read the environment before the fork
     if request["arguments"][:1] in (["run"], ["gate"]):
-        # What a report's figures show is looked at where reports are drawn in the tests' own process; here they would be
+        # What figures show is looked at where reports are drawn in the tests' own process; here they would be
         # most of what a command costs.
         importlib.import_module("quark_bench.report.canvas")._painted = lambda *_, **__: b"<svg ></svg>"
     module, function = ENTRIES[request["command"]]
