@@ -21,7 +21,7 @@ from quark_bench.resolve import resolve
 from quark_bench.resume import continued
 from quark_bench.reuse import described_cache, opened_cache, with_cache
 from quark_bench.run import Run
-from quark_bench.scoring import default_scorers, scorers_named
+from quark_bench.scoring import Scorer, default_scorers, scorers_named
 from quark_bench.slo import parse_slo, require_known
 from quark_bench.user_code import pack_pipeline
 
@@ -68,9 +68,9 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     chosen = [arm if isinstance(arm, Arm) else built_in_arm(arm, in_flight) for arm in arms or BUILT_IN_ARMS]
     plan = make_plan(chosen, len(dataset), repeats=repeats, seed=seed, warmup=warmup)
     scorers = default_scorers(dataset) if scores is None else scorers_named(scores)
-    require_known(map(parse_slo, slos), [arm.name for arm in plan.arms], measure_names([s.name for s in scorers]))
     store.check_out(out)
     main, shipments = resolve_pipelines(pipeline, plan)
+    check_slos(slos, [arm.name for arm in plan.arms], scorers, main)
     disturbed = chosen_chaos(chaos, main, plan)
     manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
     manifest |= as_asked(command, slos, disturbed, described_cache(cache, main, plan))
@@ -94,6 +94,12 @@ def resolve_pipelines(pipeline: Pipeline | str, plan: Plan) -> tuple[Pipeline, d
     for arm in plan.arms:
         shipments[arm.name] = shipment if arm.pipeline is None else pack_pipeline(arm.pipeline)
     return main, shipments
+
+
+def check_slos(slos: Sequence[str], arms: Sequence[str], scorers: Sequence[Scorer], main: Pipeline) -> None:
+    """Raise UsageError for objectives that cannot be read, and for what no run of this pipeline in these arms has."""
+    measures = measure_names([scorer.name for scorer in scorers])
+    require_known(map(parse_slo, slos), arms, measures, [step.name for step in main.steps])
 
 
 def chosen_chaos(texts: str | Sequence[str], main: Pipeline, plan: Plan) -> Chaos | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from quark_bench import store
 from quark_bench.baseline import Against, Baseline, find_baseline
-from quark_bench.bench import chosen_chaos, disturb, open_executor, opening_stage
+from quark_bench.bench import check_slos, chosen_chaos, disturb, open_executor, opening_stage
 from quark_bench.changes import ARMS, BASELINE, CANDIDATE
 from quark_bench.comparable import changed_conditions, changed_questions, dependent_trials
 from quark_bench.dataset import Dataset
@@ -24,7 +24,6 @@ from quark_bench.execute import Executor
 from quark_bench.execute.apart import Apart
 from quark_bench.gate_result import REVISION, RUN, GateResult
 from quark_bench.manifest import Manifest, as_asked, count_trials, first_manifest, plan_as_data
-from quark_bench.measures import measure_names
 from quark_bench.measuring import Silent, Task, Watcher, conclude, measure
 from quark_bench.parts import count_statuses, list_tables
 from quark_bench.pipeline import Pipeline
@@ -34,7 +33,6 @@ from quark_bench.resume import continued
 from quark_bench.rule import alarms, confirm
 from quark_bench.run import Run
 from quark_bench.scoring import default_scorers, scorers_named
-from quark_bench.slo import parse_slo, require_known
 from quark_bench.weigh_gate import Stored, Weighed, clusters_of, told_result, weigh
 
 REPEATS = 5
@@ -103,12 +101,12 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
     path = None if resume is None else store.find_run(resume, out)
     begun = None if path is None else _begun(path)
     scorers = default_scorers(dataset) if scores is None else scorers_named(scores)
-    require_known(map(parse_slo, slos), ARMS, measure_names([scorer.name for scorer in scorers]))
     store.check_out(out)
     how, by_cluster = arm if isinstance(arm, Arm) else built_in_arm(arm, in_flight), clusters_of(dataset, clusters)
     watcher.stage("looking at the baseline")
     with find_baseline(_recorded(begun, against), pipeline, dataset, out) as baseline:
         main, pack = resolve(pipeline)
+        check_slos(slos, ARMS, scorers, main)
         once = _plan(how, baseline, len(dataset), repeats, seed, warmup)
         plan = once if begun is None else _extended(once, max(begun["repeats"], once.repeats))
         shipments = {CANDIDATE: pack()} | ({} if baseline.shipment is None else {BASELINE: baseline.shipment})

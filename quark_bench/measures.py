@@ -37,6 +37,7 @@ _UNITS: dict[str, tuple[Unit, Direction]] = {
     "orchestration_overhead_s": (SECONDS, Direction.LOWER),
     "throughput_per_s": (PER_SECOND, Direction.HIGHER),
     "goodput_per_s": (PER_SECOND, Direction.HIGHER),
+    "goodput_share": (SHARE, Direction.HIGHER),
     "concurrent_agents": (COUNT, Direction.HIGHER),
     "concurrent_agents_mean": (COUNT, Direction.HIGHER),
     "agents_under_way_mean": (COUNT, Direction.NEITHER),
@@ -79,11 +80,17 @@ def measure_names(scorers: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def measure_arm(
-    trials: Trials, arm: str, sums: SpanSums, in_flight: int, usage: Sequence[Mapping[str, Any]]
+    trials: Trials,
+    arm: str,
+    sums: SpanSums,
+    in_flight: int,
+    usage: Sequence[Mapping[str, Any]],
+    good: NDArray[np.bool_] | None = None,
 ) -> dict[str, Measure]:
     """All measures of one arm, from its records and what its spans add up to.
 
-    `usage` has rows of `block, arm, cpu_s, peak_memory_bytes`; rows of other arms are passed over. Means
+    `usage` has rows of `block, arm, cpu_s, peak_memory_bytes`; rows of other arms are passed over. `good` says which
+    records count in goodput: answered, and within the objectives of each trial; None means all that are answered. Means
     and medians of ratios are over answered records (ok and degraded); percentiles count a failure as slower than
     everything. Records of one prompt count as one observation in intervals. Totals have no interval.
     """
@@ -91,7 +98,8 @@ def measure_arm(
     status = trials.records(["status"], arm)
     if status.empty:
         return {name: _measure(name, Interval(None, None, None, 0, "no records")) for name in names}
-    records = _Records(trials, arm, is_answered(status), _prompts(trials, arm))
+    answered = is_answered(status)
+    records = _Records(trials, arm, answered, answered if good is None else good, _prompts(trials, arm))
     found = {
         **_times(records),
         **_efficiency(records),
@@ -114,6 +122,7 @@ class _Records:
     trials: Trials
     arm: str
     answered: NDArray[np.bool_]
+    good: NDArray[np.bool_]
     prompts: Groups | None
 
     def columns(self, *names: str) -> pd.DataFrame:
@@ -187,7 +196,7 @@ def _efficiency(records: _Records) -> Intervals:
 
 
 def _rates(records: _Records, in_flight: int) -> Intervals:
-    """Completions a second, failed ones too as the note says, and the answered ones among them in the same windows."""
+    """Completions a second, failed ones too as the note says, and the good ones among them in the same windows."""
     blocks = _completions_by_block(records)
     ends_s = [each for each, _ in blocks]
     throughput = _of_blocks(stats.batch_means(ends_s, in_flight))
@@ -195,19 +204,20 @@ def _rates(records: _Records, in_flight: int) -> Intervals:
         "throughput_per_s": throughput.noted(f"{records.failed} failed among the completions")
         if records.failed
         else throughput,
-        "goodput_per_s": _of_blocks(stats.batch_means(ends_s, in_flight, [answered for _, answered in blocks])),
+        "goodput_per_s": _of_blocks(stats.batch_means(ends_s, in_flight, [good for _, good in blocks])),
+        "goodput_share": _share(records, records.good),
     }
 
 
 def _completions_by_block(records: _Records) -> list[tuple[Floats, NDArray[np.bool_]]]:
-    """For each block of each session its records' ends, in seconds since it began, and whether they are answered."""
+    """For each block of each session its records' ends, in seconds since it began, and whether they are good."""
     start_s = records.numbers("start_s")
     end_s = start_s + records.numbers("latency_s")
     block_of = block_numbers(records.trials, records.arm)
     blocks = []
     for block in np.unique(block_of):
         known = np.flatnonzero((block_of == block) & np.isfinite(end_s))
-        blocks.append((end_s[known] - start_s[known].min(initial=np.inf), records.answered[known]))
+        blocks.append((end_s[known] - start_s[known].min(initial=np.inf), records.good[known]))
     return blocks
 
 
@@ -245,20 +255,16 @@ def _price(records: _Records, usage: Sequence[Mapping[str, Any]]) -> Intervals:
 
 def _outcomes(records: _Records, sums: SpanSums) -> Intervals:
     status = records.columns("status")["status"]
-    prompts = len(status) if records.prompts is None else len(np.unique(records.prompts))
     struck = records.trials.struck(["arm", "error"])
     errors = struck.loc[struck["arm"] == records.arm, "error"].astype("string")
     sequential = errors.str.startswith(f"{ENGINE_FAULT}:").fillna(False)
-
-    def share(ended: str) -> Interval:
-        return stats.wilson(float((status == ended).mean()) * prompts, prompts)
 
     def total(name: str) -> Interval:
         return _number(float(np.nansum(records.numbers(name))))
 
     return {
-        "failed_share": share("failed"),
-        "degraded_share": share("degraded"),
+        "failed_share": _share(records, (status == "failed").to_numpy(bool)),
+        "degraded_share": _share(records, (status == "degraded").to_numpy(bool)),
         "degraded_records": _number(float((status == "degraded").sum())),
         "sequential_records": _number(float(sequential.sum())),
         "tokens_in": total("tokens_in"),
@@ -269,6 +275,12 @@ def _outcomes(records: _Records, sums: SpanSums) -> Intervals:
         "refused_calls": _number(float(sums.refused)),
         "cached_calls": _number(float(sums.by_agent["cached"].sum())),
     }
+
+
+def _share(records: _Records, counted: NDArray[np.bool_]) -> Interval:
+    """The share of the records, n being the number of prompts."""
+    prompts = len(counted) if records.prompts is None else len(np.unique(records.prompts))
+    return stats.wilson(float(counted.mean()) * prompts, prompts)
 
 
 def _scores(records: _Records) -> Intervals:

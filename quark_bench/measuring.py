@@ -24,7 +24,7 @@ from quark_bench.plan import Block, Chunk, Plan
 from quark_bench.record import Batch
 from quark_bench.resume import continuing, layout_of
 from quark_bench.reuse import counted
-from quark_bench.run import Run, measures_as_data
+from quark_bench.run import Run, measures_as_data, slo_as_data
 from quark_bench.scoring import Scorer, score_records
 
 
@@ -180,7 +180,7 @@ def conclude(task: Task, path: Path, manifest: Manifest, watcher: Watcher) -> Ru
     ended = manifest["conservation"]
     manifest["state"] = "failed" if ended["not_run"] else "complete"
     manifest["measures"] = {arm: measures_as_data(found) for arm, found in run.measures.items()}
-    manifest["slo_results"] = [{"text": each.slo.text, "met": each.met, "given": each.given} for each in run.slos]
+    manifest["slo_results"] = [slo_as_data(each) for each in run.slos]
     store.write_manifest(path, manifest)
     run.manifest = store.read_manifest(path)  # as it is kept: without secrets
     if ended["not_run"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 
 from quark_bench import store
 from quark_bench.arm_run import agent_named, arm_run, factors_of, least_busy, overheads, threads
+from quark_bench.attainment import Attained, attained
 from quark_bench.capacity import Asked, Capacity, capacity, counts, place_of
 from quark_bench.compare import Attribution, Comparison, attribute, compare_arms
 from quark_bench.critical_path import Layout
@@ -24,7 +26,7 @@ from quark_bench.pairing import PAIRED
 from quark_bench.parts import list_tables
 from quark_bench.plan import BUILT_IN_ARMS
 from quark_bench.report.findings import Findings
-from quark_bench.slo import DEFAULT_SLOS, SloResult, check, parse_slo
+from quark_bench.slo import DEFAULT_SLOS, Slo, SloResult, check, parse_slo
 from quark_bench.sources import read_bounded
 from quark_bench.span_sums import SpanSums, sum_spans
 from quark_bench.stored_trials import StoredTrials
@@ -97,7 +99,12 @@ class Run:
         """All measures by arm."""
         return {
             arm["name"]: measure_arm(
-                self.trials, arm["name"], self._span_sums[arm["name"]], arm["in_flight"], self.manifest["usage"]
+                self.trials,
+                arm["name"],
+                self._span_sums[arm["name"]],
+                arm["in_flight"],
+                self.manifest["usage"],
+                self._attained[arm["name"]].good,
             )
             for arm in self.manifest["arms"]
         }
@@ -164,9 +171,25 @@ class Run:
     @cached_property
     def slos(self) -> Sequence[SloResult]:
         """The objectives that were given and the default targets, judged."""
+        shares = {slo: result for each in self._attained.values() for slo, result in each.results.items()}
+        with self._reading_objectives():
+            return check([*self._given_slos, *DEFAULT_SLOS], self.measures, self.arms[-1], shares)
+
+    @cached_property
+    def _given_slos(self) -> Sequence[Slo]:
+        with self._reading_objectives():
+            return [parse_slo(text) for text in self.manifest["slos"]]
+
+    @cached_property
+    def _attained(self) -> Mapping[str, Attained]:
+        agents = [name for name, _ in self.layout]
+        with self._reading_objectives():
+            return {arm: attained(self.trials, arm, self._given_slos, self.arms, agents) for arm in self.arms}
+
+    @contextmanager
+    def _reading_objectives(self) -> Iterator[None]:
         try:
-            given = [parse_slo(text) for text in self.manifest["slos"]]
-            return check([*given, *DEFAULT_SLOS], self.measures, self.arms[-1])
+            yield
         except UsageError as error:
             raise RunNotFoundError(f"{self.path}: its objectives cannot be read: {error}") from None
 
@@ -279,7 +302,7 @@ def summary(run: Run) -> dict[str, Any]:
         ],
         "breakers": list(run.findings.breakers),
         "gate": run.manifest.get("gate"),
-        "slos": [{"text": r.slo.text, "value": r.value, "met": r.met, "given": r.given} for r in run.slos],
+        "slos": [slo_as_data(result) for result in run.slos],
         "report": str(run.path / REPORT) if (run.path / REPORT).is_file() else None,
     }
 
@@ -290,6 +313,12 @@ def measures_as_data(measures: Mapping[str, Measure]) -> dict[str, dict[str, Any
         name: {"value": m.value, "low": m.low, "high": m.high, "unit": m.unit.name, "note": m.note}
         for name, m in measures.items()
     }
+
+
+def slo_as_data(result: SloResult) -> dict[str, Any]:
+    """What became of an objective as JSON-able data."""
+    told = {name: getattr(result, name) for name in ("arm", "value", "low", "high", "met", "given", "note")}
+    return {"text": result.slo.text, "unit": result.unit.name, **told}
 
 
 def _ratio(ratio: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from quark_bench.gate_result import NULL, RUN, AgentChange, GateResult, NullRate
 from quark_bench.manifest import Manifest
 from quark_bench.pairing import PAIRED
 from quark_bench.plan import Plan
+from quark_bench.report import sentences
 from quark_bench.report.findings import conditions
 from quark_bench.rule import MARGIN, Change, Conditions, Judged, Verdict, alarms, judge, overall
 from quark_bench.run import Run
@@ -103,7 +104,7 @@ def told_result(run: Run, found: Weighed, once: Plan, *, allow_stored: bool) -> 
         repeats=once.repeats,
         blocks=len(once.blocks) // len(once.arms),
         in_flight=once.arms[-1].in_flight,
-        findings=tuple(_findings(run.manifest, found, once)),
+        findings=(*_attained(run), *_findings(run.manifest, found, once)),
         slos_missed=tuple(each.slo.text for each in run.slos if each.given and each.met is False),
         null=_null_rates(found, once.seed) if gating["kind"] == NULL else None,
         conditions=conditions(run.manifest),
@@ -134,6 +135,13 @@ def _null_rates(found: Weighed, seed: int) -> NullRates:
     """How often the rule would have alarmed if the labels of the arms were drawn anew for each pair of blocks."""
     drawn = relabelled(found.records, np.random.default_rng(seed), RELABELLINGS)
     return NullRates(RELABELLINGS, sum(bool(alarms(judge(each, Conditions(found.noise)))) for each in drawn))
+
+
+def _attained(run: Run) -> Iterator[str]:
+    """What share of the trials kept to the objectives that are of each."""
+    for each in run.slos:
+        if each.slo.share is not None:
+            yield f"{each.slo.text} {sentences.verdict(each)}: {sentences.slo_value(run.findings, each)}"
 
 
 def _findings(manifest: Manifest, found: Weighed, once: Plan) -> Iterator[str]:

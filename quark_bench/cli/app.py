@@ -157,7 +157,7 @@ def run_command(
     quark-bench run datasets/quickstart.jsonl
     quark-bench run prompts.csv --pipeline support.py:pipeline --in-flight 32
     quark-bench run gsm8k.jsonl --field text=question --field reference=answer
-    quark-bench run prompts.jsonl --arm async --slo 'async.p95_latency_s<2'
+    quark-bench run prompts.jsonl --arm async --slo 'latency_s<2@95%'
     quark-bench run prompts.jsonl --on tcp://127.0.0.1:8786 --granularity agent
     quark-bench run prompts.jsonl --on slurm.toml --in-flight 512
     quark-bench run --resume last

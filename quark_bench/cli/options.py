@@ -49,7 +49,8 @@ Latency = Annotated[
     ),
 ]
 Slos = Annotated[
-    list[str] | None, typer.Option("--slo", help="An objective that decides the exit code: 'p95_latency_s<2'.")
+    list[str] | None,
+    typer.Option("--slo", help="An objective that decides the exit code: 'p95_latency_s<2', 'latency_s<2@99%'."),
 ]
 Faults = Annotated[
     list[str] | None,
