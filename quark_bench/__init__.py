@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from quark_bench.policy import Breaker, Policy
     from quark_bench.routing import Router
     from quark_bench.run import Run
+    from quark_bench.sweep import Sweep, sweep
     from quark_bench.synchronous import Orchestrator
 
 __all__ = [
@@ -47,9 +48,11 @@ __all__ = [
     "Router",
     "Run",
     "Strategy",
+    "Sweep",
     "agent",
     "bench",
     "gate",
+    "sweep",
 ]
 
 _HOMES = {
@@ -70,9 +73,11 @@ _HOMES = {
     "Router": "routing",
     "Run": "run",
     "Strategy": "plan",
+    "Sweep": "sweep",
     "agent": "agent",
     "bench": "bench",
     "gate": "gate",
+    "sweep": "sweep",
 }
 
 Dataset.reader = staticmethod(read_dataset)  # the things' layer knows no file format; this door lends it one

@@ -79,6 +79,14 @@ def measure_names(scorers: Iterable[str] = ()) -> tuple[str, ...]:
     return (*_UNITS, *(f"{SCORE_PREFIX}{name}{end}" for name in scorers for end in ("", "_answered")))
 
 
+def measures_as_data(measures: Mapping[str, Measure]) -> dict[str, dict[str, Any]]:
+    """Measures as JSON-able data."""
+    return {
+        name: {"value": m.value, "low": m.low, "high": m.high, "unit": m.unit.name, "note": m.note}
+        for name, m in measures.items()
+    }
+
+
 def measure_arm(
     trials: Trials,
     arm: str,

@@ -18,14 +18,16 @@ from quark_bench.execute.drain import DRAIN_S
 from quark_bench.interrupt import first_interrupt
 from quark_bench.layout import Layout, lay_out
 from quark_bench.manifest import Manifest, count_trials, measured
+from quark_bench.measures import measures_as_data
 from quark_bench.parts import count_statuses, list_tables
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import Block, Chunk, Plan
 from quark_bench.record import Batch
 from quark_bench.resume import continuing, layout_of
 from quark_bench.reuse import counted
-from quark_bench.run import Run, measures_as_data, slo_as_data
+from quark_bench.run import Run
 from quark_bench.scoring import Scorer, score_records
+from quark_bench.slo import slo_as_data
 
 
 class Watcher(Protocol):

@@ -21,12 +21,12 @@ from quark_bench.critical_path import Layout
 from quark_bench.dataset import Dataset, Prompt, PromptsById
 from quark_bench.errors import QuarkBenchError, RunNotFoundError, UsageError
 from quark_bench.manifest import as_it_stands
-from quark_bench.measures import Measure, agent_table, measure_arm
+from quark_bench.measures import Measure, agent_table, measure_arm, measures_as_data
 from quark_bench.pairing import PAIRED
 from quark_bench.parts import list_tables
 from quark_bench.plan import BUILT_IN_ARMS
 from quark_bench.report.findings import Findings
-from quark_bench.slo import DEFAULT_SLOS, Slo, SloResult, check, parse_slo
+from quark_bench.slo import DEFAULT_SLOS, Slo, SloResult, check, parse_slo, slo_as_data
 from quark_bench.sources import read_bounded
 from quark_bench.span_sums import SpanSums, sum_spans
 from quark_bench.stored_trials import StoredTrials
@@ -305,20 +305,6 @@ def summary(run: Run) -> dict[str, Any]:
         "slos": [slo_as_data(result) for result in run.slos],
         "report": str(run.path / REPORT) if (run.path / REPORT).is_file() else None,
     }
-
-
-def measures_as_data(measures: Mapping[str, Measure]) -> dict[str, dict[str, Any]]:
-    """Measures as JSON-able data."""
-    return {
-        name: {"value": m.value, "low": m.low, "high": m.high, "unit": m.unit.name, "note": m.note}
-        for name, m in measures.items()
-    }
-
-
-def slo_as_data(result: SloResult) -> dict[str, Any]:
-    """What became of an objective as JSON-able data."""
-    told = {name: getattr(result, name) for name in ("arm", "value", "low", "high", "met", "given", "note")}
-    return {"text": result.slo.text, "unit": result.unit.name, **told}
 
 
 def _ratio(ratio: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import operator
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from quark_bench.agent import canonical
 from quark_bench.errors import UsageError
@@ -224,6 +225,12 @@ def _judged(slo: Slo, measures_by_arm: Mapping[str, Mapping[str, Measure]], last
         # The percentile lies among failures, which count as slower than everything: it misses any upper limit.
         met = slo.op.startswith(">")
     return SloResult(slo, arm, measure.value, met, measure.unit, measure.low, measure.high, measure.note)
+
+
+def slo_as_data(result: SloResult) -> dict[str, Any]:
+    """What became of an objective as JSON-able data."""
+    told = {name: getattr(result, name) for name in ("arm", "value", "low", "high", "met", "given", "note")}
+    return {"text": result.slo.text, "unit": result.unit.name, **told}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

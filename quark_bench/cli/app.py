@@ -35,13 +35,16 @@ from quark_bench.cli.options import (
     Workers,
 )
 from quark_bench.cli.program import Json, PipelineName, make_app, run_app, version_option
+from quark_bench.cli.resumed import resumed_arguments
+from quark_bench.cli.sweep_command import sweep_command
 from quark_bench.errors import UsageError
 from quark_bench.redact import redact
 
 app = make_app(
     "quark-bench",
-    "0 fine; 1 a gate found a regression, or an SLO given with --slo was missed; 2 wrong usage or bad input; 3 a gate "
-    "is inconclusive; 4 the run could not start or finish, or every trial failed; 130 interrupted.",
+    "0 fine; 1 a gate found a regression, or an SLO given with --slo was missed, of a sweep at its lowest level; 2 wrong "
+    "usage or bad input; 3 a gate or a sweep is inconclusive; 4 the run could not start or finish, or every trial "
+    "failed; 130 interrupted.",
 )
 
 
@@ -86,28 +89,6 @@ def _root(
     quark-bench run prompts.jsonl --pipeline support.py:pipeline --repeats 3
     quark-bench show last
     """
-
-
-def _was_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
-
-
-def resumed_arguments(context: typer.Context, command: str, resume: str | None, out: Path) -> list[str]:
-    """The arguments that continue a run without its prompt file. Raises UsageError where other options stand beside."""
-    from quark_bench.cli import run
-
-    if resume is None:
-        raise UsageError(f"name a prompt file, as in: quark-bench {command} prompts.jsonl")
-    given = {name for name in context.params if _was_given(context, name)}
-    if beside := sorted(given - {"resume", "out", "on", "insecure", "as_json"}):
-        raise UsageError(
-            f"--{beside[0].replace('_', '-')} beside --resume: a run is continued as it was begun; leave it out, "
-            "or begin a new run without --resume"
-        )
-    moved = ["--on", str(context.params["on"])] if "on" in given else []
-    flags = [flag for flag, name in (("--insecure", "insecure"), ("--json", "as_json")) if name in given]
-    return [*run.arguments_of(resume, out, command), *moved, *flags]
 
 
 @app.command("run")
@@ -276,5 +257,5 @@ def gate_command(
     return gate.carry_out(dataset, chosen, options, gate.Files(junit, markdown), as_json=as_json)
 
 
-for _name, _command in COMMANDS.items():
+for _name, _command in {**COMMANDS, "sweep": sweep_command}.items():
     app.command(_name)(_command)

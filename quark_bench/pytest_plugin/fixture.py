@@ -152,7 +152,7 @@ class Quark:
         if why := self._feed.idle or ("" if latencies_s else "no prompt was answered"):
             self._note(IDLE, why)
             return
-        from quark_bench.run import measures_as_data
+        from quark_bench.measures import measures_as_data
         from quark_bench.trials import SCORE_PREFIX
 
         told = {name: each for name, each in measures.items() if name in ABOUT_RUNS or name.startswith(SCORE_PREFIX)}
