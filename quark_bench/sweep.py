@@ -17,7 +17,7 @@ from quark_bench.dataset import Dataset
 from quark_bench.errors import ExecutionError, RunInterrupted, RunNotFoundError, UsageError
 from quark_bench.measuring import Silent, Watcher
 from quark_bench.pipeline import Pipeline
-from quark_bench.plan import Arm, built_in_arm
+from quark_bench.plan import Arm, Plan, built_in_arm
 from quark_bench.record import Batch
 from quark_bench.report.findings import titled
 from quark_bench.resolve import resolve
@@ -43,11 +43,9 @@ class Sweep:
 
     def run(self, level: float) -> Run:
         """The run at a level. Raises UsageError, naming those there are, for one that was not measured."""
-        found = {each.level: each.run for each in self.result.levels}
+        found = {each.level: each.run for each in self.result.ascending}
         if level not in found:
-            raise UsageError(
-                f"{level:g} was not measured; there are {', '.join(f'{each:g}' for each in sorted(found))}"
-            )
+            raise UsageError(f"{level:g} was not measured; the levels are {', '.join(f'{each:g}' for each in found)}")
         return Run(self.path / found[level])
 
     def report(self) -> Path:
@@ -229,7 +227,7 @@ class _AtLevel:
     def stage(self, name: str) -> None:
         self._watcher.stage(f"{self._told}: {name}")
 
-    def began(self, plan: Any, dashboard: str | None) -> None:
+    def began(self, plan: Plan, dashboard: str | None) -> None:
         self._watcher.began(plan, dashboard)
         self._watcher.stage(self._told)
 

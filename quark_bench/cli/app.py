@@ -42,9 +42,9 @@ from quark_bench.redact import redact
 
 app = make_app(
     "quark-bench",
-    "0 fine; 1 a gate found a regression, or an SLO given with --slo was missed, of a sweep at its lowest level; 2 wrong "
-    "usage or bad input; 3 a gate or a sweep is inconclusive; 4 the run could not start or finish, or every trial "
-    "failed; 130 interrupted.",
+    "0 fine; 1 a gate found a regression, or an SLO given with --slo was missed, of a sweep at its lowest level; 2 "
+    "wrong usage or bad input; 3 a gate or a sweep is inconclusive; 4 the run could not start or finish, or every "
+    "trial failed; 130 interrupted.",
 )
 
 

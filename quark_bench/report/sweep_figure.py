@@ -10,7 +10,7 @@ from quark_bench.plain import one_line, shortened
 from quark_bench.report.canvas import INK, draw
 from quark_bench.report.figures import COLOURS, LONGEST_TITLE
 from quark_bench.sweep_result import LevelResult, Load, SweepResult
-from quark_bench.units import PER_SECOND, SECONDS, Unit, significant
+from quark_bench.units import SECONDS
 
 HEIGHT_IN = 3.9
 LATENCIES = (("p50_latency_s", "median", "o", COLOURS[0]), ("p95_latency_s", "95 %", "s", COLOURS[1]))
@@ -29,15 +29,16 @@ def sweep_svg(found: SweepResult) -> str:
         for name, label, marker, colour in LATENCIES:
             _paint_curve(curve, levels, name, label=label, marker=marker, color=colour)
         _name_levels(curve, levels)
-        _scale(curve, "y", SECONDS)
-        _scale(curve, "x", PER_SECOND)
-        curve.set(title="latency over throughput", xlabel="throughput", ylim=(0, None), xlim=(0, None))
+        curve.xaxis.set_major_locator(MaxNLocator(4))
+        curve.yaxis.set_major_locator(MaxNLocator(5))
+        curve.yaxis.set_major_formatter(FuncFormatter(lambda latency_s, _: SECONDS.format(latency_s)))
+        curve.set(title="latency over throughput", xlabel="throughput, req/s", ylim=(0, None), xlim=(0, None))
         for name, label, marker, colour in RATES:
             _paint_rate(rates, levels, name, label=label, marker=marker, color=colour)
         _mark(rates, found)
-        _scale(rates, "y", PER_SECOND)
+        rates.yaxis.set_major_locator(MaxNLocator(5))
         _scale_levels(rates, levels)
-        rates.set(title="over load", ylim=(0, None), xlabel=_load_label(found.load))
+        rates.set(title="over load", ylim=(0, None), ylabel="req/s", xlabel=_load_label(found.load))
         figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
         figure.legend(
             *(curve_part + rate_part for curve_part, rate_part in zip(*map(_legend, (curve, rates)), strict=True)),
@@ -112,12 +113,3 @@ def _scale_levels(axes: Axes, levels: list[LevelResult]) -> None:
     axes.xaxis.set_major_locator(FixedLocator(named))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda level, _: f"{level:,.6g}"))
-
-
-def _scale(axes: Axes, which: str, unit: Unit) -> None:
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_locator(MaxNLocator(4 if which == "x" else 5))
-    bare = unit is PER_SECOND
-    axis.set_major_formatter(FuncFormatter(lambda value, _: significant(value) if bare else unit.format(value)))
-    if bare:
-        axis.set_label_text("req/s")

@@ -22,6 +22,8 @@ from quark_bench.units import SECONDS, SHARE, Unit, significant
 STYLES = {"met": "green", "missed": "bold red", "undecided": "yellow"}
 MOST_SHOWN = 2
 """Objectives with a column in the terminal; the page has all."""
+WIDE, NARROW = 14, 8
+"""Characters of an interval that stay on one line, with one column for objectives and with two."""
 BARE = Unit("req/s", significant)
 """In a column whose head has the unit."""
 
@@ -72,7 +74,7 @@ def _cell(unit: Unit, found: Measure | SloResult) -> tuple[str, ...]:
 
 def sweep_table(found: SweepResult) -> Group:
     """A line a level, then what was found, then what to know about it."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     headers = ["in flight" if found.load is Load.IN_FLIGHT else "per s", "req/s", "median", "95 %"]
     headers += [f"kept{_mark(number, found)}" for number in range(1, min(MOST_SHOWN, len(found.slos)) + 1)]
     for header in [*headers, *(["goodput,\nreq/s"] if found.slos else [])]:
@@ -80,7 +82,7 @@ def sweep_table(found: SweepResult) -> Group:
     if found.slos:
         table.add_column("verdict", no_wrap=True)
     for row in sweep_rows(found):
-        table.add_row(*_texts(row, narrow=len(found.slos) > 1))
+        table.add_row(*_texts(row, NARROW if len(found.slos) > 1 else WIDE))
     legend = (f"kept{_mark(number, found)}: {text}" for number, text in enumerate(found.slos, 1))
     return Group(
         _text(f"Sweep, {found.title}", "bold"),
@@ -97,23 +99,23 @@ def _mark(number: int, found: SweepResult) -> str:
     return str(number).translate(SUPERSCRIPTS) if len(found.slos) > 1 else ""
 
 
-def _texts(row: SweepRow, *, narrow: bool) -> Iterator[Text]:
+def _texts(row: SweepRow, room: int) -> Iterator[Text]:
     yield Text(row.level, style="bold")
-    yield _lines(row.throughput, narrow=narrow)
+    yield _lines(row.throughput, room)
     yield Text(row.median)
     yield Text(row.p95)
     for cell in row.attained[:MOST_SHOWN]:
-        yield _lines(cell, narrow=narrow)
+        yield _lines(cell, room)
     if row.verdict:
-        yield _lines(row.goodput, narrow=narrow)
+        yield _lines(row.goodput, room)
         yield Text(row.verdict, style=STYLES[row.verdict])
 
 
-def _lines(cell: tuple[str, ...], *, narrow: bool) -> Text:
+def _lines(cell: tuple[str, ...], room: int) -> Text:
     """The value and, dim below it, its interval; broken here rather than by rich, which would part it from its unit."""
     text = Text(cell[0])
     for line in cell[1:]:
-        text.append("\n" + (line.replace(" to ", " to\n") if narrow else line), style="dim")
+        text.append("\n" + (line if len(line) <= room else line.replace(" to ", " to\n")), style="dim")
     return text
 
 
@@ -133,16 +135,15 @@ def _highest(found: SweepResult) -> str:
     if at.met is None:
         word = "misses" if at.above is not None and found.history.get(at.above) is False else "is not shown to meet"
         return f"No level is shown to meet the objectives: the lowest, {told(found.ascending[0].level)}, {word} them"
-    best = by_level[at.met]
-    rate = best.measures["goodput_per_s"]
-    beyond = "the highest that was asked; more may meet them too"
-    if at.above is not None:
-        beyond = (
-            f"at {told(at.above)} they are {verdict(by_level[at.above])}" if at.above in by_level else "not finished"
-        )
-    return (
-        f"Highest load that meets the objectives: {told(at.met)}, {rate.unit.format(rate.value)} of goodput; {beyond}"
-    )
+    rate = by_level[at.met].measures["goodput_per_s"]
+    if at.above is None:
+        beyond = "it is the highest that was asked"
+    elif at.above in by_level:
+        beyond = f"at {told(at.above)} they are {verdict(by_level[at.above])}"
+    else:
+        beyond = "the search is not finished"
+    goodput = rate.unit.format(rate.value)
+    return f"Highest load that meets the objectives: {told(at.met)}, with {goodput} of goodput; {beyond}"
 
 
 def _knee(found: SweepResult) -> str:
