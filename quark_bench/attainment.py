@@ -14,7 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from quark_bench import stats
-from quark_bench.durations import KEY, RecordPlaces, prompt_numbers
+from quark_bench.durations import KEY, RecordPlaces
+from quark_bench.measures import repeated_prompts
 from quark_bench.slo import OPERATORS, Scope, Slo, SloResult, judged_share, scope_of
 from quark_bench.stats import Floats, Groups, Interval
 from quark_bench.trials import Trials, is_answered, numbers
@@ -44,7 +45,7 @@ def attained(trials: Trials, arm: str, slos: Sequence[Slo], arms: Sequence[str],
         return Attained({}, None)
     answered = is_answered(trials.records(["status"], arm))
     kept = _kept(trials, arm, scopes, answered)
-    groups = prompt_numbers(trials, arm)
+    groups = repeated_prompts(trials, arm)
     judging = [slo for slo, scope in scopes.items() if (scope.arm or arms[-1]) == arm]
     results = {slo: judged_share(slo, arm, share_kept(kept[slo], answered, groups)) for slo in judging}
     good = answered.copy()
@@ -53,7 +54,7 @@ def attained(trials: Trials, arm: str, slos: Sequence[Slo], arms: Sequence[str],
     return Attained(results, good)
 
 
-def share_kept(kept: Kept, answered: NDArray[np.bool_], groups: Groups) -> Interval:
+def share_kept(kept: Kept, answered: NDArray[np.bool_], groups: Groups | None) -> Interval:
     """The share of the counted trials that kept to an objective, and its Wilson interval.
 
     Trials of one prompt count as one: it takes their mean, and n is the number of prompts. With the design effect
@@ -66,7 +67,7 @@ def share_kept(kept: Kept, answered: NDArray[np.bool_], groups: Groups) -> Inter
         return Interval(None, None, None, 0, "no answered trial has it")
     if not counted.any():
         return Interval(None, None, None, 0, stats.NO_VALUES)
-    prompts = len(np.unique(groups[counted]))
+    prompts = int(counted.sum()) if groups is None else len(np.unique(groups[counted]))
     return stats.wilson(float(kept[counted].mean()) * prompts, prompts)
 
 

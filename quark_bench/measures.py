@@ -107,7 +107,7 @@ def measure_arm(
     if status.empty:
         return {name: _measure(name, Interval(None, None, None, 0, "no records")) for name in names}
     answered = is_answered(status)
-    records = _Records(trials, arm, answered, answered if good is None else good, _prompts(trials, arm))
+    records = _Records(trials, arm, answered, answered if good is None else good, repeated_prompts(trials, arm))
     found = {
         **_times(records),
         **_efficiency(records),
@@ -147,8 +147,8 @@ class _Records:
         return int((~self.answered).sum())
 
 
-def _prompts(trials: Trials, arm: str) -> Groups | None:
-    """An arm has each prompt once in a repeat."""
+def repeated_prompts(trials: Trials, arm: str) -> Groups | None:
+    """For each record of the arm the number of its prompt; None where none is repeated: a repeat has each once."""
     if trials.records(["repeat"], arm)["repeat"].nunique() == 1:
         return None
     return pd.factorize(trials.records(["prompt_id"], arm)["prompt_id"])[0].astype(np.int64)

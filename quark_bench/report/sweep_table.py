@@ -74,7 +74,7 @@ def _cell(unit: Unit, found: Measure | SloResult) -> tuple[str, ...]:
 
 def sweep_table(found: SweepResult) -> Group:
     """A line a level, then what was found, then what to know about it."""
-    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 0 if found.slos else 1), pad_edge=False, show_edge=False)
     headers = ["in flight" if found.load is Load.IN_FLIGHT else "per s", "req/s", "median", "95 %"]
     headers += [f"kept{_mark(number, found)}" for number in range(1, min(MOST_SHOWN, len(found.slos)) + 1)]
     for header in [*headers, *(["goodput,\nreq/s"] if found.slos else [])]:
