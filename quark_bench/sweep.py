@@ -17,7 +17,7 @@ from quark_bench.dataset import Dataset
 from quark_bench.errors import ExecutionError, RunInterrupted, RunNotFoundError, UsageError
 from quark_bench.measuring import Silent, Watcher
 from quark_bench.pipeline import Pipeline
-from quark_bench.plan import Arm, Plan, built_in_arm
+from quark_bench.plan import Arm, Plan
 from quark_bench.record import Batch
 from quark_bench.report.findings import titled
 from quark_bench.resolve import resolve
@@ -28,7 +28,6 @@ from quark_bench.sweep_result import LevelResult, Load, SweepResult
 from quark_bench.sweep_store import find_sweep, new_sweep, read_sweep, write_sweep
 
 DEFAULT_LEVELS = "1..64"
-DEFAULT_IN_FLIGHT = 8
 PAGE = "sweep.html"
 Measure = Callable[[float, Path, Path | None, Watcher], Run]
 """From a level, the folder of its run, the run there that is to be continued, and a watcher, to the finished run."""
@@ -93,22 +92,23 @@ def sweep(  # noqa: PLR0913 - one parameter per option of `quark-bench sweep`
     Raises UsageError for wrong options, ClusterError or ExecutionError when a level cannot start or finish.
     """
     load, levels = _asked(in_flight, rate)
-    how = _arm(arm, load)
+    _at(levels.values[0], load, arm)
+    name = arm if isinstance(arm, str) else arm.name
     store.check_out(out)
     main, pack = resolve(pipeline)
-    check_slos(slos, [how.name], default_scorers(dataset) if scores is None else scorers_named(scores), main)
+    check_slos(slos, [name], default_scorers(dataset) if scores is None else scorers_named(scores), main)
     same: dict[str, Any] = {"repeats": repeats, "warmup": warmup, "seed": seed, "granularity": granularity}
     same |= {"scores": scores, "slos": list(slos), "chaos": [chaos] if isinstance(chaos, str) else list(chaos)}
     place: dict[str, Any] = {"on": on, "insecure": insecure, "workers": workers}
 
     def measure(level: float, folder: Path, begun: Path | None, shown: Watcher) -> Run:
         where: dict[str, Any] = {"out": folder, "resume": begun, "watcher": shown, **place}
-        run = bench(dataset, pipeline, **_at(level, load, how), **same, **where)
+        run = bench(dataset, pipeline, **_at(level, load, arm), **same, **where)
         shown.stage("writing the report")
         run.report()
         return run
 
-    about = {"load": load.value, "levels": str(levels), "arm": how.name, "data set": dataset.content_hash}
+    about = {"load": load.value, "levels": str(levels), "arm": name, "data set": dataset.content_hash}
     about |= {"pipeline's code": pack().code_hash, "latency profile": str(main.latency_profile)}
     about |= {"model": main.model.name if main.model else "none"}
     found = SweepResult(f"{main.name} over {dataset.name}", load, levels, tuple(slos), ())
@@ -121,17 +121,15 @@ def sweep(  # noqa: PLR0913 - one parameter per option of `quark-bench sweep`
     return Sweep(_carry_out(path, found, kept, measure, watcher or Silent()), path)
 
 
-def _arm(arm: Arm | str, load: Load) -> Arm:
-    if isinstance(arm, str) and arm != "async" and load is Load.IN_FLIGHT:
-        raise UsageError(f"--arm {arm} is no arm with many prompts in flight; sweep arm async")
-    return built_in_arm(arm, DEFAULT_IN_FLIGHT) if isinstance(arm, str) else arm
-
-
-def _at(level: float, load: Load, how: Arm) -> dict[str, Any]:
+def _at(level: float, load: Load, arm: Arm | str) -> dict[str, Any]:
     """What of `bench` makes the load."""
-    if load is Load.IN_FLIGHT:
-        return {"arms": [replace(how, in_flight=int(level))]}
-    return {"arms": [how], "rate": level}
+    if load is Load.RATE:
+        return {"arms": [arm], "rate": level}
+    if isinstance(arm, Arm):
+        return {"arms": [replace(arm, in_flight=int(level))]}
+    if arm != "async":
+        raise UsageError(f"--arm {arm} is no arm with many prompts in flight; sweep arm async")
+    return {"arms": [arm], "in_flight": int(level)}
 
 
 def _asked(in_flight: str | Sequence[int] | None, rate: str | Sequence[float] | None) -> tuple[Load, Levels]:
