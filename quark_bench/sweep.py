@@ -17,7 +17,7 @@ from quark_bench.dataset import Dataset
 from quark_bench.errors import ExecutionError, RunInterrupted, RunNotFoundError, UsageError
 from quark_bench.measuring import Silent, Watcher
 from quark_bench.pipeline import Pipeline
-from quark_bench.plan import Arm, Plan
+from quark_bench.plan import Arm, Plan, built_in_arm
 from quark_bench.record import Batch
 from quark_bench.report.findings import titled
 from quark_bench.resolve import resolve
@@ -92,8 +92,8 @@ def sweep(  # noqa: PLR0913 - one parameter per option of `quark-bench sweep`
     Raises UsageError for wrong options, ClusterError or ExecutionError when a level cannot start or finish.
     """
     load, levels = _asked(in_flight, rate)
-    _at(levels.values[0], load, arm)
-    name = arm if isinstance(arm, str) else arm.name
+    _at(levels.values[0], load, arm)  # of arms that have no such load it says so before anything is made
+    name = built_in_arm(arm, 1).name if isinstance(arm, str) else arm.name
     store.check_out(out)
     main, pack = resolve(pipeline)
     check_slos(slos, [name], default_scorers(dataset) if scores is None else scorers_named(scores), main)
