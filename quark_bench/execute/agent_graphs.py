@@ -20,7 +20,6 @@ from distributed import Client
 from quark_bench.dataset import Prompt
 from quark_bench.errors import ExecutionError, describe
 from quark_bench.execute import PromptRow, Work
-from quark_bench.execute.arrivals import Arrivals, bytes_of
 from quark_bench.execute.dispatch import LOSSES_ALONE, is_hopeless
 from quark_bench.execute.drain import Drain
 from quark_bench.execute.graph import prompt_graph
@@ -28,6 +27,7 @@ from quark_bench.execute.lost import lost_trial
 from quark_bench.execute.members import Members
 from quark_bench.execute.outcome import Outcome, conclude
 from quark_bench.execute.process import MISSING, PipelineMissingError, this_process
+from quark_bench.execute.returns import Returns, bytes_of
 from quark_bench.execute.step import Case, Course, clock, open_branch, run_step
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Chunk
@@ -76,7 +76,7 @@ class AgentGraphs:
         self._resources = [step.agent.resources for step in pipeline.steps]
         self._label = f"{work.run_key}-{secrets.token_hex(4)}"  # each arm's warm-up is block -1 of the same run
         self._admissions = 0
-        self._arrivals = Arrivals(client)
+        self._returns = Returns(client)
         self._gathering: dict[int, _Gathering] = {}
         self._under_way: dict[str, _Trial] = {}
         self._again: deque[_Trial] = deque()
@@ -94,7 +94,7 @@ class AgentGraphs:
                 self._admit(block, following)
                 if not (self._under_way or self._again or self._suspects) and self._members.ready:
                     break
-                arrived = self._arrivals.take()
+                arrived = self._returns.take()
                 returned_s = clock()
                 for trial, future, result in arrived:
                     self._take(trial, bytes_of(future, result))
@@ -103,14 +103,14 @@ class AgentGraphs:
                         del self._under_way[trial.label]
                         yield from self._settle(block, trial, returned_s)
         finally:
-            self._arrivals.close()
+            self._returns.close()
 
     def _withdrawn(self) -> list[_Trial]:
         """Trials that Dask no longer gets to run; they count as lost."""
         ready, upsets = self._members.ready.keys(), self._members.upsets
         hopeless = [trial for trial in self._under_way.values() if is_hopeless(upsets(trial.label), trial.able, ready)]
         for trial in hopeless:
-            self._arrivals.drop(trial)
+            self._returns.drop(trial)
             del self._under_way[trial.label]
             trial.ends, trial.lost = 0, True
         return hopeless
@@ -160,7 +160,7 @@ class AgentGraphs:
         for trial in trials:
             trial.admitted_s = admitted_s
         self._under_way.update((trial.label, trial) for trial in trials)
-        self._arrivals.add(futures, owners)
+        self._returns.add(futures, owners)
 
     def _take(self, trial: _Trial, brought: bytes | None) -> None:
         """Add what an end of the graph brought back."""

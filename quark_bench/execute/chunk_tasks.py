@@ -17,12 +17,12 @@ from distributed import Client, get_worker, secede
 
 from quark_bench.errors import ExecutionError, describe
 from quark_bench.execute import Work, job_of
-from quark_bench.execute.arrivals import Arrivals, bytes_of
 from quark_bench.execute.dispatch import Dispatch, Order
 from quark_bench.execute.drain import Drain
 from quark_bench.execute.lost import lost_batch, lost_trial
 from quark_bench.execute.members import Members
 from quark_bench.execute.process import MISSING, PipelineMissingError, this_process
+from quark_bench.execute.returns import Returns, bytes_of
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Chunk
 from quark_bench.record import Batch, merged
@@ -40,7 +40,7 @@ class ChunkTasks:
         self._pipeline = pipeline
         self._members = members
         self._drain = drain
-        self._arrivals = Arrivals(client)
+        self._returns = Returns(client)
         self._submitted_s: dict[int, float] = {}
         self._numbers: dict[str, int] = {}
         self._parts: defaultdict[int, list[Batch]] = defaultdict(list)
@@ -55,14 +55,14 @@ class ChunkTasks:
                 if self._drain.begun:
                     dispatch.stop()
                 for order in self._orphans(dispatch):
-                    self._arrivals.drop(order)
+                    self._returns.drop(order)
                     yield from self._lose(dispatch, order)
-                for number in self._arrivals.heard():
+                for number in self._returns.heard():
                     dispatch.begun(number)
                 dispatch.present(self._members.ready.keys())
                 for order in dispatch.orders():
                     self._submit(order)
-                for order, future, result in self._arrivals.take():
+                for order, future, result in self._returns.take():
                     brought = bytes_of(future, result)
                     future.release()
                     if brought == MISSING:
@@ -73,13 +73,13 @@ class ChunkTasks:
                         yield from self._lose(dispatch, order)
         finally:
             self._client.unsubscribe_topic(BEGUN)
-            self._arrivals.close()
+            self._returns.close()
 
     def _hear(self, event: tuple[float, Any]) -> None:
         """A worker tells of a chunk; of chunks of other runs, too."""
         number = self._numbers.get(event[1])
         if number is not None:
-            self._arrivals.tell(number)
+            self._returns.tell(number)
 
     def _orphans(self, dispatch: Dispatch) -> list[Order]:
         """Orders whose worker has left: where Dask would wait for it to come back, or try the next one."""
@@ -96,7 +96,7 @@ class ChunkTasks:
         future = self._client.submit(
             run_chunk, pickle.dumps(job, 5), label, key=key, workers=workers, pure=False, fifo_timeout=0
         )
-        self._arrivals.add([future], [order])
+        self._returns.add([future], [order])
 
     def _batch_of(self, brought: bytes, losses: int) -> Batch:
         outcome = pickle.loads(brought)

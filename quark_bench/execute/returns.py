@@ -1,4 +1,4 @@
-"""Arrivals: results of Dask futures as they come, waited for no longer than is asked.
+"""Returns: results of Dask futures as they come, waited for no longer than is asked.
 
 `as_completed` alone waits without a bound, and then nobody looks whether the cluster is still there.
 """
@@ -17,7 +17,7 @@ TICK_S = 0.25
 """So often a run looks up from waiting: for Ctrl-C, and for what has become of its cluster."""
 
 
-class Arrivals:
+class Returns:
     """Futures under way, each with what it is for."""
 
     def __init__(self, client: Client) -> None:
