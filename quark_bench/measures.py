@@ -202,7 +202,7 @@ def _rates(records: _Records, in_flight: int) -> Intervals:
 def _completions_by_block(records: _Records) -> list[tuple[Floats, NDArray[np.bool_]]]:
     """For each block of each session its records' ends, in seconds since it began, and whether they are answered."""
     start_s = records.numbers("start_s")
-    end_s = start_s + records.numbers("latency_s")
+    end_s = records.numbers("due_s") + records.numbers("latency_s")
     block_of = block_numbers(records.trials, records.arm)
     blocks = []
     for block in np.unique(block_of):

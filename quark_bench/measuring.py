@@ -153,9 +153,9 @@ def metered(
     beside what was predicted."""
     before, first_s, last_s = executor.consumption(), math.inf, -math.inf
     for batch in executor.run(block, setting, finished):
-        admitted_s, latencies_s = batch.records["start_s"], batch.records["latency_s"]
-        first_s = min(first_s, min(admitted_s) + batch.clock_offset_s)
-        last_s = max(last_s, max(map(operator.add, admitted_s, latencies_s)) + batch.clock_offset_s)
+        due_s, latencies_s = batch.records["due_s"], batch.records["latency_s"]
+        first_s = min(first_s, min(batch.records["start_s"]) + batch.clock_offset_s)
+        last_s = max(last_s, max(map(operator.add, due_s, latencies_s)) + batch.clock_offset_s)
         yield batch
     manifest["usage"].append(_usage(block, before, executor.consumption()))
     took_s = manifest["granularity"].setdefault("took_s", {})

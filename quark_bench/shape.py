@@ -184,7 +184,15 @@ _MANIFEST = _object(
         learns_in_=_or_none(_text),
         agents=_list_of(_object(name=_name, needs=_list_of(_name))),
     ),
-    arms=_list_of(_object(name=_name, strategy=_name, in_flight=_above_zero, pipeline_key=_name)),
+    arms=_list_of(
+        _object(
+            name=_name,
+            strategy=_name,
+            in_flight=_above_zero,
+            pipeline_key=_name,
+            arrivals_=_or_none(_object(rate=_name, shape=_name)),
+        )
+    ),
     repeats=_count,
     seed=_integer,
     warmup=_count,
