@@ -125,6 +125,12 @@ def parse_arrivals(rate: str | float, shape: str = Shape.POISSON) -> Arrivals:
         raise UsageError(f"--rate {rate} --arrivals {shape}: {error}") from None
 
 
+def load_of(arm: Mapping[str, Any]) -> str:
+    """`8 in flight`, or an open load's arrivals; of an arm as a manifest has it."""
+    arrivals = arrivals_of(arm)
+    return f"{arm['in_flight']} in flight" if arrivals is None else f"{arrivals}, at most {arm['in_flight']} in flight"
+
+
 def arrivals_of(arm: Mapping[str, Any]) -> Arrivals | None:
     """Those of an arm as a manifest has it; None for a closed load. Raises UsageError for what cannot be read."""
     told = arm.get("arrivals")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from quark_bench.trials import SCORE_PREFIX, Trials, block_numbers, is_answered,
 from quark_bench.units import BYTES, COUNT, DOLLARS, PER_SECOND, RATIO, SCORE, SECONDS, SHARE, TOKENS, Direction, Unit
 
 Intervals = dict[str, Interval]
+MOMENT_S = 1e-9
+"""Shorter than anything that is measured."""
 
 _UNITS: dict[str, tuple[Unit, Direction]] = {
     "mean_latency_s": (SECONDS, Direction.LOWER),
@@ -79,9 +82,10 @@ def measure_names(scorers: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def measure_arm(
-    trials: Trials, arm: str, sums: SpanSums, in_flight: int, usage: Sequence[Mapping[str, Any]]
+    trials: Trials, arm: str, sums: SpanSums, in_flight: int | None, usage: Sequence[Mapping[str, Any]]
 ) -> dict[str, Measure]:
-    """All measures of one arm, from its records and what its spans add up to.
+    """All measures of one arm, from its records and what its spans add up to. `in_flight` None: an open load, in which
+    as many were under way as came to be.
 
     `usage` has rows of `block, arm, cpu_s, peak_memory_bytes`; rows of other arms are passed over. Means
     and medians of ratios are over answered records (ok and degraded); percentiles count a failure as slower than
@@ -186,10 +190,13 @@ def _efficiency(records: _Records) -> Intervals:
     }
 
 
-def _rates(records: _Records, in_flight: int) -> Intervals:
+def _rates(records: _Records, in_flight: int | None) -> Intervals:
     """Completions a second, failed ones too as the note says, and the answered ones among them in the same windows."""
     blocks = _completions_by_block(records)
     ends_s = [each for each, _ in blocks]
+    if in_flight is None:  # by Little's law (1961)
+        busy_s = float(np.nansum(records.numbers("latency_s")))
+        in_flight = max(1, math.ceil(busy_s / max(sum(each.max(initial=0.0) for each in ends_s), MOMENT_S)))
     throughput = _of_blocks(stats.batch_means(ends_s, in_flight))
     return {
         "throughput_per_s": throughput.noted(f"{records.failed} failed among the completions")

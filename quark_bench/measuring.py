@@ -180,6 +180,7 @@ def conclude(task: Task, path: Path, manifest: Manifest, watcher: Watcher) -> Ru
     ended = manifest["conservation"]
     manifest["state"] = "failed" if ended["not_run"] else "complete"
     manifest["measures"] = {arm: measures_as_data(found) for arm, found in run.measures.items()}
+    manifest["arrivals"] = [each.as_data() for each in run.arrivals]
     manifest["slo_results"] = [{"text": each.slo.text, "met": each.met, "given": each.given} for each in run.slos]
     store.write_manifest(path, manifest)
     run.manifest = store.read_manifest(path)  # as it is kept: without secrets
