@@ -23,7 +23,9 @@ FEWEST_WINDOWS = 10
 LAG_S = 0.010
 """A busy machine's event loop is late by so much now and then, whatever the load."""
 LAG_OF_GAP = 0.1
-"""... and of rare prompts, a lag of a tenth of the mean gap leaves the pattern as it is."""
+"""... and of rare prompts, a lag of a tenth of the mean gap leaves the pattern as it is,"""
+LAG_OF_LATENCY = 0.01
+"""... as one of a hundredth of the median latency leaves the latencies, of which it is part."""
 LEAST_RATE = 0.95
 """Of the schedule's rate: below, load is missing that latencies cannot show."""
 
@@ -64,7 +66,7 @@ class ArrivalsCheck:
     @property
     def most_lag_s(self) -> float:
         """The lag at 99 % up to which the client kept up."""
-        return max(LAG_S, LAG_OF_GAP / self.asked.mean_rate_per_s)
+        return max(LAG_S, LAG_OF_GAP / self.asked.mean_rate_per_s, LAG_OF_LATENCY * (self.sent_p50_s or 0.0))
 
     @property
     def kept_up(self) -> bool:
@@ -86,7 +88,7 @@ class ArrivalsCheck:
         """What to do where the client could not keep up."""
         if self.most_under_way >= self.in_flight:
             return f"all {self.in_flight} in flight were taken: raise --in-flight, or lower --rate"
-        return "add --workers, or lower --rate"
+        return "add --workers, lower --rate, or free the machine of other work"
 
     def as_data(self) -> dict[str, Any]:
         """JSON-able data; the range as its two ends."""

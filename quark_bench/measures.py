@@ -194,10 +194,13 @@ def _rates(records: _Records, in_flight: int | None) -> Intervals:
     """Completions a second, failed ones too as the note says, and the answered ones among them in the same windows."""
     blocks = _completions_by_block(records)
     ends_s = [each for each, _ in blocks]
+    is_open = in_flight is None
     if in_flight is None:  # by Little's law (1961)
         busy_s = float(np.nansum(records.numbers("latency_s")))
         in_flight = max(1, math.ceil(busy_s / max(sum(each.max(initial=0.0) for each in ends_s), MOMENT_S)))
     throughput = _of_blocks(stats.batch_means(ends_s, in_flight))
+    if is_open:
+        throughput = throughput.noted("what came by the schedule, which is not the most that could be")
     return {
         "throughput_per_s": throughput.noted(f"{records.failed} failed among the completions")
         if records.failed
