@@ -34,9 +34,8 @@ def carried_out(process, offsets_s, lanes=100):
     due_s = tuple(now_s + offset_s for offset_s in offsets_s)
     job = Job("key", 0, Packed.key, Arm("async"), lanes, 0, 0, 0, prompts, due_s)
     records = process.submit(process.carry_out(job, lambda: None)).result(timeout=60).records
-    by_prompt = dict(
-        zip(records["prompt_id"], zip(records["due_s"], records["start_s"], records["latency_s"]), strict=True)
-    )
+    times = zip(*(records[name] for name in ("due_s", "start_s", "latency_s")), strict=True)
+    by_prompt = dict(zip(records["prompt_id"], times, strict=True))
     return due_s, [by_prompt[row[0]] for row in prompts]
 
 
@@ -49,7 +48,7 @@ def test_no_prompt_starts_before_it_is_due_and_latency_counts_from_there(process
 
 
 def test_no_more_are_under_way_than_may_be_and_the_earliest_due_starts_first(process):
-    due_s, found = carried_out(process, [0.0, 0.001, 0.002, 0.003], lanes=1)
+    _, found = carried_out(process, [0.0, 0.001, 0.002, 0.003], lanes=1)
     ends_s = [due + latency_s for due, _, latency_s in found]
     starts_s = [start_s for _, start_s, _ in found]
     assert all(start_s >= end_s for start_s, end_s in zip(starts_s[1:], ends_s, strict=False))

@@ -65,7 +65,7 @@ def test_a_client_whose_prompts_fall_behind_more_and_more_has_not_reached_the_ra
 def test_where_all_lanes_were_taken_the_remedy_is_more_of_them():
     asked = Arrivals(100.0, Shape.CONSTANT)
     due_s = np.array(asked.offsets_s(100, 0))
-    found = checked(asked, block(due_s, due_s, latency_s=0.04), in_flight=2)
+    found = checked(asked, block(due_s, due_s, latency_s=0.029), in_flight=2)
     assert found.most_under_way == 2
     assert found.remedy.startswith("all 2 in flight were taken: raise --in-flight")
 
