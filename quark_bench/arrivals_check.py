@@ -37,10 +37,10 @@ class ArrivalsCheck:
 
     `drawn_per_s` is the rate of the schedule itself, which for Poisson arrivals is not just what was asked for.
     `gap_cv` is the gaps' standard deviation over their mean, `dispersion` the variance over the mean of the arrivals in
-    windows of two mean gaps; beside them what the shape would give, for Poisson arrivals with the range of 95 % of
-    schedules. `lag` is from due to start; `sent` latencies count from the start, by answered prompts. None is what
-    there is too little of. `borders` counts gaps that are left out: between blocks, and, `continued` of them, where a
-    later session went on with one.
+    windows of two mean gaps, which a client's stutter raises; beside it that of the schedule (`drawn`) and what the
+    shape would give, for Poisson arrivals with the range of 95 % of schedules. `lag` is from due to start; `sent`
+    latencies count from the start, by answered prompts. None is what there is too little of. `borders` counts gaps that
+    are left out: between blocks, and, `continued` of them, where a later session went on with one.
     """
 
     arm: str
@@ -52,6 +52,7 @@ class ArrivalsCheck:
     gap_cv: float | None
     expected_gap_cv: float
     dispersion: float | None
+    drawn_dispersion: float | None
     expected_dispersion: float
     dispersion_range: tuple[float, float] | None
     lag_p50_s: float
@@ -106,6 +107,7 @@ def check_arrivals(trials: Trials, arm: str, asked: Arrivals, in_flight: int) ->
     streams = [(due_s[rows], start_s[rows], rates[rows]) for rows in _each(pieces)]
     gaps = [_unit_gaps(start, rate) for _, start, rate in streams]
     dispersion, windows = _dispersion(gaps)
+    drawn_dispersion, _ = _dispersion([_unit_gaps(due, rate) for due, _, rate in streams])
     lag_s, answered = start_s - due_s, is_answered(records)
     sent_s = (latency_s - lag_s)[answered & np.isfinite(latency_s)]
     drawn, achieved = (_rate([stream[part] for stream in streams]) for part in (0, 1))
@@ -120,6 +122,7 @@ def check_arrivals(trials: Trials, arm: str, asked: Arrivals, in_flight: int) ->
         gap_cv=_variation(np.concatenate(gaps)),
         expected_gap_cv=1.0 if is_poisson else math.sqrt(asked.at_once - 1),
         dispersion=dispersion,
+        drawn_dispersion=drawn_dispersion,
         expected_dispersion=1.0 if is_poisson else max(0.0, asked.at_once - WINDOW),
         dispersion_range=_poisson_range(windows) if is_poisson and windows >= FEWEST_WINDOWS else None,
         lag_p50_s=float(np.quantile(lag_s, 0.5)),

@@ -186,8 +186,13 @@ def trial_seed(run_seed: int, prompt_id: str, repeat: int) -> int:
 
 
 def arrivals_seed(run_seed: int, block: Block) -> int:
-    """Equal in every arm for the same prompts of the same repeat, so that arms meet equal arrivals."""
-    return stable_hash(run_seed, "arrivals", block.repeat, block.start)
+    """Equal in every arm for the same prompts of the same repeat, so that arms meet equal arrivals.
+
+    The word is one that makes the default, seed 0, an unremarkable Poisson stream: over its first 1,000 prompts the
+    index of dispersion is 0.98 to 1.07 in windows of 1 to 50 mean gaps. A tenth of all streams are outside 0.8 to 1.2
+    in windows of 5.
+    """
+    return stable_hash(run_seed, "timetable", block.repeat, block.start)
 
 
 def make_plan(arms: Sequence[Arm], prompts: int, *, repeats: int = 1, seed: int = 0, warmup: int | None = None) -> Plan:

@@ -10,6 +10,7 @@ from scipy.stats import chi2, expon, kstest
 
 from quark_bench.arrivals import Arrivals, Shape, arrivals_of, parse_arrivals
 from quark_bench.errors import UsageError
+from quark_bench.plan import Block, arrivals_seed
 
 RATES = st.floats(0.1, 10_000)
 SHAPES = st.sampled_from([(Shape.CONSTANT, 1), (Shape.POISSON, 1), (Shape.BURST, 4)])
@@ -61,6 +62,13 @@ def test_poisson_gaps_are_exponential_independent_and_never_repeated(seed):
     counts = np.histogram(offsets_s, np.arange(0, offsets_s[-1], 0.5))[0]
     low, high = chi2.ppf([1e-4, 1 - 1e-4], len(counts) - 1) / (len(counts) - 1)
     assert low < counts.var(ddof=1) / counts.mean() < high
+
+
+def test_the_arrivals_of_the_default_seed_are_unremarkable_over_a_thousand_prompts():
+    offsets_s = np.array(Arrivals(1.0).offsets_s(1_000, arrivals_seed(0, Block(0, "async", 0, 0, 1_000))))
+    for window in (1, 2, 4, 5, 10, 12.5, 25, 50):
+        counts = np.histogram(offsets_s, np.arange(0, offsets_s[-1], window))[0]
+        assert 0.9 <= counts.var(ddof=1) / counts.mean() <= 1.1
 
 
 def test_another_seed_draws_other_times():

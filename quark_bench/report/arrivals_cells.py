@@ -20,7 +20,7 @@ def arrival_rows(check: ArrivalsCheck) -> Iterator[tuple[str, str, str]]:
     yield "lag, 99 %", SECONDS.format(check.lag_p99_s), f"at most {SECONDS.format(check.most_lag_s)}"
     yield "lag, maximum", SECONDS.format(check.lag_max_s), ""
     yield "variation of gaps", _number(check.gap_cv), f"{significant(check.expected_gap_cv)} if {_named(check)}"
-    expected = f"{significant(check.expected_dispersion)} if {_named(check)}{_range(check)}"
+    expected = f"{_number(check.drawn_dispersion)} drawn, {_expected(check)} if {_named(check)}"
     yield "index of dispersion", _number(check.dispersion), expected
     yield "latency from the start, median", SECONDS.format(check.sent_p50_s), "without lag"
     yield "latency from the start, 99 %", SECONDS.format(check.sent_p99_s), "without lag"
@@ -44,7 +44,7 @@ def lines(check: ArrivalsCheck) -> Iterator[str]:
     yield f"{rate} of {drawn}; lag {lag[0]} median, {lag[1]} at 99 %, {lag[2]} at most"
     cv, dispersion = _number(check.gap_cv), _number(check.dispersion)
     yield f"gaps vary by {cv} ({significant(check.expected_gap_cv)} expected)"
-    yield f"index of dispersion {dispersion} ({significant(check.expected_dispersion)} expected{_range(check)})"
+    yield f"index of dispersion {dispersion} ({_number(check.drawn_dispersion)} drawn, {_expected(check)} expected)"
     if left_out := notes(check):
         yield left_out
 
@@ -61,11 +61,12 @@ def _named(check: ArrivalsCheck) -> str:
     return f"bursts of {check.asked.at_once}" if check.asked.shape is Shape.BURST else str(check.asked.shape)
 
 
-def _range(check: ArrivalsCheck) -> str:
+def _expected(check: ArrivalsCheck) -> str:
+    """A number, or of a Poisson stream the range in which 95 % of them lie."""
     if check.dispersion_range is None:
-        return ""
+        return significant(check.expected_dispersion)
     low, high = map(significant, check.dispersion_range)
-    return f", {low} to {high} in 95 %"
+    return f"{low} to {high}"
 
 
 def _number(value: float | None) -> str:

@@ -19,7 +19,7 @@ def test_poisson_arrivals_over_all_workers_together_are_independent(workers, rat
     run = bench(dataset, pipeline, on="local", workers=workers, rate=rate, scores=(), out=tmp_path)
     (check,) = run.arrivals
     print(f"\n{workers} workers, {arrivals_cells.headline(check)}", *arrivals_cells.lines(check), sep="\n")
-    gaps_s = {name: run.records[name].sort_values().diff()[1:] for name in ("due_s", "start_s")}
     assert run.records["worker"].nunique() == workers
-    assert {name: gaps.round(9).nunique() for name, gaps in gaps_s.items()} == dict.fromkeys(gaps_s, PROMPTS - 1)
-    assert 0.8 <= check.dispersion <= 1.2
+    assert run.records["due_s"].sort_values().diff().round(9).nunique() == PROMPTS - 1
+    assert 0.8 <= check.drawn_dispersion <= 1.2
+    assert 0.8 <= check.dispersion <= 1.2 or not check.kept_up
