@@ -15,6 +15,7 @@ from quark_bench.sources import read_dataset
 
 if TYPE_CHECKING:
     from quark_bench.agent import Agent, Call, Model, Reply, agent
+    from quark_bench.arrivals import Arrivals
     from quark_bench.bench import bench
     from quark_bench.dataset import Prompt
     from quark_bench.errors import QuarkBenchError
@@ -33,6 +34,7 @@ __all__ = [
     "Agent",
     "Answer",
     "Arm",
+    "Arrivals",
     "AsyncOrchestrator",
     "Breaker",
     "Call",
@@ -59,6 +61,7 @@ _HOMES = {
     "Agent": "agent",
     "Answer": "live_trial",
     "Arm": "plan",
+    "Arrivals": "arrivals",
     "AsyncOrchestrator": "orchestrator",
     "Breaker": "policy",
     "Call": "agent",

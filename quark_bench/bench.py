@@ -16,7 +16,7 @@ from quark_bench.manifest import as_asked, first_manifest
 from quark_bench.measures import measure_names
 from quark_bench.measuring import Silent, Task, Watcher, conclude, measure
 from quark_bench.pipeline import Pipeline, Shipment
-from quark_bench.plan import BUILT_IN_ARMS, Arm, Granularity, Plan, built_in_arm, make_plan
+from quark_bench.plan import Arm, Granularity, Plan, chosen_arms, make_plan
 from quark_bench.resolve import resolve
 from quark_bench.resume import continued
 from quark_bench.reuse import described_cache, opened_cache, with_cache
@@ -37,7 +37,9 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     on: str = "local",
     insecure: bool = False,
     workers: int | None = None,
-    in_flight: int = 8,
+    in_flight: int | None = None,
+    rate: float | str | None = None,
+    arrivals: str | None = None,
     granularity: str = "auto",
     repeats: int = 1,
     warmup: int | None = None,
@@ -56,6 +58,9 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     `pipeline` is a Pipeline, `quark`, `FILE.py:NAME` or `package.module:NAME`. `arms` are names of built-in
     arms or Arm objects; None means sync, parallel, async. `on` is `local`, `inline`, a scheduler's address or file,
     or a TOML file; `insecure` allows a plain address beyond this machine.
+    `rate` makes the load open: so many prompts a second, or `5..50` for a ramp, start when they are due, by the
+    `arrivals` poisson (unless named), constant, burst or burst:N; `arms` None means async alone then. `in_flight` None
+    means 8, and at most 1,000 in an open load.
     `workers` None means the cores, at most 4. `granularity` is auto, agent or chunk. `warmup` None means
     max(8, in flight) trials an arm. `scores` None means all that fit where the data set has references. `chaos`
     injects faults at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `cache` is a file in which the outputs of agents
@@ -65,7 +70,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     Raises UsageError for wrong options, ClusterError or ExecutionError when the run cannot start or finish.
     """
     watcher = watcher or Silent()
-    chosen = [arm if isinstance(arm, Arm) else built_in_arm(arm, in_flight) for arm in arms or BUILT_IN_ARMS]
+    chosen = chosen_arms(arms, in_flight, rate, arrivals)
     plan = make_plan(chosen, len(dataset), repeats=repeats, seed=seed, warmup=warmup)
     scorers = default_scorers(dataset) if scores is None else scorers_named(scores)
     store.check_out(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from quark_bench.trials import SCORE_PREFIX, Trials, block_numbers, is_answered,
 from quark_bench.units import BYTES, COUNT, DOLLARS, PER_SECOND, RATIO, SCORE, SECONDS, SHARE, TOKENS, Direction, Unit
 
 Intervals = dict[str, Interval]
+MOMENT_S = 1e-9
+"""Shorter than anything that is measured."""
 
 _UNITS: dict[str, tuple[Unit, Direction]] = {
     "mean_latency_s": (SECONDS, Direction.LOWER),
@@ -91,11 +94,12 @@ def measure_arm(
     trials: Trials,
     arm: str,
     sums: SpanSums,
-    in_flight: int,
+    in_flight: int | None,
     usage: Sequence[Mapping[str, Any]],
     good: NDArray[np.bool_] | None = None,
 ) -> dict[str, Measure]:
-    """All measures of one arm, from its records and what its spans add up to.
+    """All measures of one arm, from its records and what its spans add up to. `in_flight` None: an open load, in which
+    as many were under way as came to be.
 
     `usage` has rows of `block, arm, cpu_s, peak_memory_bytes`; rows of other arms are passed over. `good` says which
     records count in goodput: answered, and within the objectives of each trial; None means all that are answered. Means
@@ -203,11 +207,17 @@ def _efficiency(records: _Records) -> Intervals:
     }
 
 
-def _rates(records: _Records, in_flight: int) -> Intervals:
+def _rates(records: _Records, in_flight: int | None) -> Intervals:
     """Completions a second, failed ones too as the note says, and the good ones among them in the same windows."""
     blocks = _completions_by_block(records)
     ends_s = [each for each, _ in blocks]
+    is_open = in_flight is None
+    if in_flight is None:  # by Little's law (1961)
+        busy_s = float(np.nansum(records.numbers("latency_s")))
+        in_flight = max(1, math.ceil(busy_s / max(sum(each.max(initial=0.0) for each in ends_s), MOMENT_S)))
     throughput = _of_blocks(stats.batch_means(ends_s, in_flight))
+    if is_open:
+        throughput = throughput.noted("what came by the schedule, which is not the most that could be")
     return {
         "throughput_per_s": throughput.noted(f"{records.failed} failed among the completions")
         if records.failed
@@ -220,7 +230,7 @@ def _rates(records: _Records, in_flight: int) -> Intervals:
 def _completions_by_block(records: _Records) -> list[tuple[Floats, NDArray[np.bool_]]]:
     """For each block of each session its records' ends, in seconds since it began, and whether they are good."""
     start_s = records.numbers("start_s")
-    end_s = start_s + records.numbers("latency_s")
+    end_s = records.numbers("due_s") + records.numbers("latency_s")
     block_of = block_numbers(records.trials, records.arm)
     blocks = []
     for block in np.unique(block_of):

@@ -155,9 +155,9 @@ def metered(
     beside what was predicted."""
     before, first_s, last_s = executor.consumption(), math.inf, -math.inf
     for batch in executor.run(block, setting, finished):
-        admitted_s, latencies_s = batch.records["start_s"], batch.records["latency_s"]
-        first_s = min(first_s, min(admitted_s) + batch.clock_offset_s)
-        last_s = max(last_s, max(map(operator.add, admitted_s, latencies_s)) + batch.clock_offset_s)
+        due_s, latencies_s = batch.records["due_s"], batch.records["latency_s"]
+        first_s = min(first_s, min(batch.records["start_s"]) + batch.clock_offset_s)
+        last_s = max(last_s, max(map(operator.add, due_s, latencies_s)) + batch.clock_offset_s)
         yield batch
     manifest["usage"].append(_usage(block, before, executor.consumption()))
     took_s = manifest["granularity"].setdefault("took_s", {})
@@ -182,6 +182,7 @@ def conclude(task: Task, path: Path, manifest: Manifest, watcher: Watcher) -> Ru
     ended = manifest["conservation"]
     manifest["state"] = "failed" if ended["not_run"] else "complete"
     manifest["measures"] = {arm: measures_as_data(found) for arm, found in run.measures.items()}
+    manifest["arrivals"] = [each.as_data() for each in run.arrivals]
     manifest["slo_results"] = [slo_as_data(each) for each in run.slos]
     store.write_manifest(path, manifest)
     run.manifest = store.read_manifest(path)  # as it is kept: without secrets

@@ -14,9 +14,11 @@ import pandas as pd
 
 from quark_bench import store
 from quark_bench.arm_run import agent_named, arm_run, factors_of, least_busy, overheads, threads
+from quark_bench.arrivals import arrivals_of
+from quark_bench.arrivals_check import ArrivalsCheck, check_arrivals
 from quark_bench.attainment import Attained, attained
 from quark_bench.capacity import Asked, Capacity, capacity, counts, place_of
-from quark_bench.compare import Attribution, Comparison, attribute, compare_arms
+from quark_bench.compare import SET_BY_SCHEDULE, Attribution, Comparison, attribute, compare_arms
 from quark_bench.critical_path import Layout
 from quark_bench.dataset import Dataset, Prompt, PromptsById
 from quark_bench.errors import QuarkBenchError, RunNotFoundError, UsageError
@@ -29,6 +31,7 @@ from quark_bench.report.findings import Findings
 from quark_bench.slo import DEFAULT_SLOS, Slo, SloResult, check, parse_slo, slo_as_data
 from quark_bench.sources import read_bounded
 from quark_bench.span_sums import SpanSums, sum_spans
+from quark_bench.stats import Interval
 from quark_bench.stored_trials import StoredTrials
 from quark_bench.trials import SCORE_PREFIX
 from quark_bench.what_if import WhatIf, what_if
@@ -102,7 +105,7 @@ class Run:
                 self.trials,
                 arm["name"],
                 self._span_sums[arm["name"]],
-                arm["in_flight"],
+                None if arrivals_of(arm) else arm["in_flight"],
                 self.manifest["usage"],
                 self._attained[arm["name"]].good,
             )
@@ -117,7 +120,10 @@ class Run:
         for arm in (a, b):
             if arm not in self.arms:
                 raise UsageError(f"run {self.path.name} has no arm {arm!r}; its arms: {', '.join(self.arms)}")
-        return shown(compare_arms(self._paired_columns, a, b, self.measures[a], self.measures[b]))
+        found = compare_arms(self._paired_columns, a, b, self.measures[a], self.measures[b])
+        if any(arrivals_of(arm) for arm in self.manifest["arms"] if arm["name"] in (a, b)):
+            found = replace(found, throughput=Interval(None, None, None, 0, SET_BY_SCHEDULE))
+        return shown(found)
 
     def what_if(
         self, agents: Mapping[str, float] | None = None, drop: Collection[str] = (), *, arm: str | None = None
@@ -217,9 +223,10 @@ class Run:
         pairs = [(self.arms[0], arm) for arm in self.arms[1:]]
         throughput, latency = self._attributions()
         return Findings(
-            manifest=self.manifest,
+            manifest=self.manifest | {"arrivals": [each.as_data() for each in self.arrivals]},
             trials=self.trials,
             measures=self.measures,
+            arrivals=self.arrivals,
             comparisons=[self.compare(a, b) for a, b in pairs],
             attribution=throughput,
             latency_attribution=latency,
@@ -228,8 +235,21 @@ class Run:
             prompts=self.prompts,
         )
 
+    @cached_property
+    def arrivals(self) -> Sequence[ArrivalsCheck]:
+        """For every arm with an open load that has records, how its prompts came."""
+        checks = (
+            check_arrivals(self.trials, arm["name"], asked, arm["in_flight"])
+            for arm in self.manifest["arms"]
+            if (asked := arrivals_of(arm)) is not None
+        )
+        return tuple(each for each in checks if each is not None)
+
     def _attributions(self) -> tuple[Attribution | None, Attribution | None]:
-        return attribute(self._paired_columns) if set(BUILT_IN_ARMS) <= set(self.arms) else (None, None)
+        """Of a gain to prompts in flight: their number is nobody's choice in an open load."""
+        if any(map(arrivals_of, self.manifest["arms"])) or not set(BUILT_IN_ARMS) <= set(self.arms):
+            return None, None
+        return attribute(self._paired_columns)
 
     def report(self) -> Path:
         """Write the report as one HTML file into the run's directory; its path."""
@@ -301,6 +321,7 @@ def summary(run: Run) -> dict[str, Any]:
             for each in run.findings.comparisons
         ],
         "breakers": list(run.findings.breakers),
+        "arrivals": [each.as_data() for each in run.arrivals],
         "gate": run.manifest.get("gate"),
         "slos": [slo_as_data(result) for result in run.slos],
         "report": str(run.path / REPORT) if (run.path / REPORT).is_file() else None,

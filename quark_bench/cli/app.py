@@ -14,6 +14,7 @@ import typer
 
 from quark_bench.cli.look_commands import COMMANDS
 from quark_bench.cli.options import (
+    ArrivalsNamed,
     Category,
     Faults,
     Fields,
@@ -27,6 +28,7 @@ from quark_bench.cli.options import (
     On,
     Out,
     Prompts,
+    Rate,
     Resume,
     Scores,
     Seed,
@@ -98,12 +100,17 @@ def run_command(
     pipeline: PipelineName = "quark",
     arm: Annotated[
         list[str] | None,
-        typer.Option(help="sync, parallel or async; again for more.  [default: all three]", show_default=False),
+        typer.Option(
+            help="sync, parallel or async; again for more.  [default: all three; async with --rate]",
+            show_default=False,
+        ),
     ] = None,
     on: On = "local",
     insecure: Insecure = False,
     workers: Workers = None,
-    in_flight: InFlight = 8,
+    in_flight: InFlight = None,
+    rate: Rate = None,
+    arrivals: ArrivalsNamed = None,
     granularity: GranularityName = "auto",
     repeats: Annotated[int, typer.Option(help="How often every prompt is run.")] = 1,
     limit: Limit = None,
@@ -139,6 +146,8 @@ def run_command(
     quark-bench run prompts.csv --pipeline support.py:pipeline --in-flight 32
     quark-bench run gsm8k.jsonl --field text=question --field reference=answer
     quark-bench run prompts.jsonl --arm async --slo 'latency_s<2@95%'
+    quark-bench run prompts.jsonl --rate 20
+    quark-bench run prompts.jsonl --rate 5..50 --arrivals constant
     quark-bench run prompts.jsonl --on tcp://127.0.0.1:8786 --granularity agent
     quark-bench run prompts.jsonl --on slurm.toml --in-flight 512
     quark-bench run --resume last
@@ -155,6 +164,8 @@ def run_command(
         "insecure": insecure,
         "workers": workers,
         "in_flight": in_flight,
+        "rate": rate,
+        "arrivals": arrivals,
         "granularity": granularity,
         "repeats": repeats,
         "warmup": warmup,
@@ -188,7 +199,9 @@ def gate_command(
     on: On = "local",
     insecure: Insecure = False,
     workers: Workers = None,
-    in_flight: InFlight = 8,
+    in_flight: InFlight = None,
+    rate: Rate = None,
+    arrivals: ArrivalsNamed = None,
     granularity: GranularityName = "auto",
     repeats: Annotated[int, typer.Option(help="How often every prompt is run, at least.")] = 5,
     limit: Limit = None,
@@ -226,6 +239,7 @@ def gate_command(
     quark-bench gate prompts.jsonl --pipeline support.py:pipeline --against main
     quark-bench gate prompts.jsonl --pipeline new.py:pipeline --against old.py:pipeline
     quark-bench gate prompts.jsonl --pipeline support.py:pipeline --null
+    quark-bench gate prompts.jsonl --pipeline support.py:pipeline --against main --rate 20
     quark-bench gate prompts.jsonl --against reports/20260101-120000-prompts
     """
     from quark_bench.cli import gate, run
@@ -241,6 +255,8 @@ def gate_command(
         "insecure": insecure,
         "workers": workers,
         "in_flight": in_flight,
+        "rate": rate,
+        "arrivals": arrivals,
         "granularity": granularity,
         "repeats": repeats,
         "warmup": warmup,
