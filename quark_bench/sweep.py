@@ -181,7 +181,8 @@ def _carry_out(
             keep("failed")
             raise type(error)(f"at {told}: {error}; continue the sweep with: {again}") from error
         result = level_result(level, run, path)
-        title = titled(run.manifest, f"{run.manifest['pipeline']['name']} over {run.manifest['dataset']['name']}")
+        everywhere = {**run.manifest, "arms": (), "arrivals": ()}  # the arrivals are what differs from level to level
+        title = titled(everywhere, f"{run.manifest['pipeline']['name']} over {run.manifest['dataset']['name']}")
         found = replace(found, title=title, levels=(*found.levels, result))
         keep("running")
     keep("complete")
@@ -212,6 +213,7 @@ def level_result(level: float, run: Run, sweep_path: Path) -> LevelResult:
         failed=ended["failed"],
         measures=run.measures[arm],
         objectives=tuple(each for each in run.slos if each.given),
+        behind=next((each.why for each in run.arrivals if each.arm == arm), ""),
     )
 
 

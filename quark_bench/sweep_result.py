@@ -36,7 +36,8 @@ class Load(Enum):
 @dataclass(frozen=True, slots=True)
 class LevelResult:
     """What was measured at one level. `run` is the run's folder below the sweep's; `measures` are those of its arm, and
-    `objectives` those that were given, judged. Of `trials`, `failed` gave no answer; `prompts` were in a repeat."""
+    `objectives` those that were given, judged. Of `trials`, `failed` gave no answer; `prompts` were in a repeat.
+    `behind` says why the client could not keep up with the arrivals; it is empty where it did."""
 
     level: float
     run: str
@@ -45,10 +46,14 @@ class LevelResult:
     failed: int
     measures: Mapping[str, Measure]
     objectives: tuple[SloResult, ...] = ()
+    behind: str = ""
 
     @property
     def met(self) -> bool | None:
-        """Whether all objectives are met by their whole intervals; False where one is missed by its whole interval."""
+        """Whether all objectives are met by their whole intervals; False where one is missed by its whole interval, and
+        None too where the client did not keep up: its latencies are partly the client's."""
+        if self.behind:
+            return None
         clear = [each.clear for each in self.objectives]
         return False if False in clear else None if None in clear or not clear else True
 
@@ -66,11 +71,16 @@ class LevelResult:
 
     def prompts_to_decide(self) -> int | None:
         """How many prompts would decide the objectives of each trial, were their shares as measured; None where none
-        is open."""
+        is open, or more prompts would not help."""
+        if self.behind:
+            return None
         needed = [
             fewest_for_share(each.slo.share, each.value)
             for each in self.objectives
-            if each.clear is None and each.slo.share is not None and each.value not in (None, each.slo.share)
+            if not self.behind
+            and each.clear is None
+            and each.slo.share is not None
+            and each.value not in (None, each.slo.share)
         ]
         return max(needed, default=None)
 
@@ -145,7 +155,7 @@ class SweepResult:
 
 
 def _level_as_data(found: LevelResult) -> dict[str, Any]:
-    counts = {name: getattr(found, name) for name in ("level", "run", "prompts", "trials", "failed", "met")}
+    counts = {name: getattr(found, name) for name in ("level", "run", "prompts", "trials", "failed", "met", "behind")}
     objectives = [{**slo_as_data(each), "clear": each.clear} for each in found.objectives]
     return {**counts, "measures": measures_as_data(found.measures), "objectives": objectives}
 
@@ -159,7 +169,8 @@ def _level_of_data(data: Mapping[str, Any]) -> LevelResult:
         for name, each in data["measures"].items()
     }
     objectives = tuple(map(_objective_of_data, data["objectives"]))
-    return LevelResult(float(data["level"]), str(data["run"]), prompts, trials, failed, measures, objectives)
+    level, run, behind = float(data["level"]), str(data["run"]), str(data["behind"])
+    return LevelResult(level, run, prompts, trials, failed, measures, objectives, behind)
 
 
 def _objective_of_data(data: Mapping[str, Any]) -> SloResult:

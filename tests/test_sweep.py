@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from quark_bench import Pipeline, agent, bench, sweep
+from quark_bench import Pipeline, agent, sweep
 from quark_bench.dataset import Dataset, Prompt
 from quark_bench.errors import ExecutionError, RunInterrupted, RunNotFoundError, UsageError
 from quark_bench.measuring import Silent
@@ -120,17 +120,11 @@ def test_where_a_level_cannot_be_finished_the_level_and_the_command_are_told(tmp
         sweep(PROMPTS, echo(), in_flight="1..2", out=tmp_path, **QUICK)
 
 
-def test_a_rate_is_handed_to_the_run_of_its_level(tmp_path, monkeypatch):
-    rates = []
-
-    def loaded(*given, rate, **options):
-        rates.append(rate)
-        return bench(*given, **options)
-
-    monkeypatch.setattr(HOME, "bench", loaded)
-    found = sweep(PROMPTS, echo(), rate="2.5,10", out=tmp_path, **QUICK)
-    assert rates == [2.5, 10]
-    assert found.result.levels[0].run.startswith("2.5-per-second/")
+def test_a_rate_is_that_of_the_arrivals_of_its_level(tmp_path):
+    found = sweep(PROMPTS, echo(), rate="50,100.5", out=tmp_path, **QUICK)
+    assert [each.level for each in found.result.levels] == [50, 100.5]
+    assert found.result.levels[1].run.startswith("100.5-per-second/")
+    assert found.run(100.5).arrivals[0].asked.rate_per_s == 100.5
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,13 @@ def test_what_stands_in_the_way_is_told():
     assert "10.0 % at 64" in told
 
 
+def test_a_level_at_which_the_client_could_not_keep_up_is_not_judged():
+    late = found(1, 2, replace(level(4), behind="starts lag by 1 s"))
+    assert late.history == {1: True, 2: True, 4: None}
+    assert "At 4 in flight the client could not keep up" in " ".join(notes(late))
+    assert SweepResult.of_data(late.as_data()) == late
+
+
 def test_what_users_wrote_starts_nothing_on_the_page():
     slo = f"{'a' * 30}.latency_s<2@90%"
     page = render_sweep(replace(found(1, 2, 4, title=MARKUP), slos=(slo,)))

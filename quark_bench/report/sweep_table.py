@@ -172,6 +172,9 @@ def _notes(found: SweepResult) -> Iterator[str]:
             f"Too few prompts for {levels} in flight: with fewer than {STEADY} times as many, filling and draining are "
             "most of what is measured."
         )
+    for each in found.ascending:
+        if each.behind:
+            yield f"At {found.load.told(each.level)} the client could not keep up, so nothing is judged: {each.behind}."
     needed = [(each.level, count) for each in found.ascending if (count := each.prompts_to_decide())]
     if needed:
         told = ", ".join(f"{level:g} ({plural(count, 'prompt')})" for level, count in needed)
