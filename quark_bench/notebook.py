@@ -10,6 +10,7 @@ from quark_bench.capacity import Capacity
 from quark_bench.compare import Comparison
 from quark_bench.gate_result import GateResult
 from quark_bench.report import sentences
+from quark_bench.sweep_result import SweepResult
 from quark_bench.units import RATIO, SHARE
 from quark_bench.what_if import WhatIf
 
@@ -99,6 +100,14 @@ def gate_html(result: GateResult) -> str:
     from quark_bench.report.gate_table import gate_table
 
     return as_html(gate_table(result))
+
+
+def sweep_html(result: SweepResult) -> str:
+    """A sweep's levels as the terminal shows them, and its curves above them."""
+    from quark_bench.report.sweep_figure import sweep_svg
+    from quark_bench.report.sweep_table import sweep_table
+
+    return (sweep_svg(result) if len(result.levels) > 1 else "") + as_html(sweep_table(result))
 
 
 def as_html(renderable: object) -> str:

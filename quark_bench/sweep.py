@@ -24,6 +24,8 @@ from quark_bench.resolve import resolve
 from quark_bench.run import Run
 from quark_bench.scoring import default_scorers, scorers_named
 from quark_bench.search import Levels, next_level, parse_levels
+from quark_bench.slo import parse_slo
+from quark_bench.stats import fewest_for_share
 from quark_bench.sweep_result import LevelResult, Load, SweepResult
 from quark_bench.sweep_store import find_sweep, new_sweep, read_sweep, write_sweep
 
@@ -58,6 +60,11 @@ class Sweep:
         from quark_bench.report.sweep_table import headlines
 
         return "; ".join(headlines(self.result))
+
+    def _repr_html_(self) -> str:
+        from quark_bench import notebook
+
+        return notebook.sweep_html(self.result)
 
 
 def sweep(  # noqa: PLR0913 - one parameter per option of `quark-bench sweep`
@@ -97,6 +104,7 @@ def sweep(  # noqa: PLR0913 - one parameter per option of `quark-bench sweep`
     store.check_out(out)
     main, pack = resolve(pipeline)
     check_slos(slos, [name], default_scorers(dataset) if scores is None else scorers_named(scores), main)
+    _require_enough(slos, levels, len(dataset))
     same: dict[str, Any] = {"repeats": repeats, "warmup": warmup, "seed": seed, "granularity": granularity}
     same |= {"scores": scores, "slos": list(slos), "chaos": [chaos] if isinstance(chaos, str) else list(chaos)}
     place: dict[str, Any] = {"on": on, "insecure": insecure, "workers": workers}
@@ -119,6 +127,17 @@ def sweep(  # noqa: PLR0913 - one parameter per option of `quark-bench sweep`
         found = _begun(path, about | same)
     kept = {"command": command, "folder": str(Path.cwd()), "identity": about | same}
     return Sweep(_carry_out(path, found, kept, measure, watcher or Silent()), path)
+
+
+def _require_enough(slos: Sequence[str], levels: Levels, prompts: int) -> None:
+    """Raise UsageError where no level of a range could be shown to meet an objective: a search would end at once."""
+    for slo in map(parse_slo, slos):
+        needed = 0 if slo.share is None else fewest_for_share(slo.share)
+        if levels.is_range and prompts < needed:
+            raise UsageError(
+                f"--slo {slo.text!r}: of {prompts:,} prompts not even all within it would show it; a search takes "
+                f"{needed:,} prompts or a lower share, or list the levels, as in 1,2,4,8"
+            )
 
 
 def _at(level: float, load: Load, arm: Arm | str) -> dict[str, Any]:

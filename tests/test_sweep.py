@@ -63,6 +63,7 @@ def test_the_highest_level_that_meets_the_objectives_is_told(made):
     assert (made.result.bracket.met, made.result.bracket.above) == (4, None)
     assert made.result.exit_code == 0
     assert "Highest load that meets the objectives: 4 in flight" in repr(made)
+    assert made._repr_html_().startswith("<svg")
 
 
 def test_what_was_found_is_read_back_as_it_was(made):
@@ -135,6 +136,7 @@ def test_a_rate_is_that_of_the_arrivals_of_its_level(tmp_path):
         ({"in_flight": "0"}, "--in-flight '0'"),
         ({"slos": ["latencys<1@95%"]}, "did you mean 'latency_s'"),
         ({"resume": "last"}, "no sweep 'last'"),
+        ({"slos": ["latency_s<1@95%"]}, "a search takes 73 prompts"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_runs(tmp_path, options, told):
