@@ -18,13 +18,13 @@ from quark_bench.measures import measure_names
 from quark_bench.measuring import Silent, Task, Watcher, conclude, measure
 from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.pipeline import Pipeline, Shipment
-from quark_bench.plan import BUILT_IN_ARMS, Arm, Granularity, Plan, built_in_arm, make_plan
+from quark_bench.plan import Arm, Granularity, Plan, chosen_arms, make_plan
 from quark_bench.progress import shows_progress
 from quark_bench.resolve import resolve
 from quark_bench.resume import continued
 from quark_bench.reuse import described_cache, opened_cache, with_cache
 from quark_bench.run import Run
-from quark_bench.scoring import default_scorers, scorers_named
+from quark_bench.scoring import Scorer, default_scorers, scorers_named
 from quark_bench.slo import parse_slo, require_known
 from quark_bench.user_code import pack_pipeline
 
@@ -41,7 +41,9 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     on: str = "local",
     insecure: bool = False,
     workers: int | None = None,
-    in_flight: int = 8,
+    in_flight: int | None = None,
+    rate: float | str | None = None,
+    arrivals: str | None = None,
     granularity: str = "auto",
     repeats: int = 1,
     warmup: int | None = None,
@@ -61,6 +63,9 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     `pipeline` is a Pipeline, `quark`, `FILE.py:NAME` or `package.module:NAME`. `arms` are names of built-in
     arms or Arm objects; None means sync, parallel, async. `on` is `local`, `inline`, a scheduler's address or file,
     or a TOML file; `insecure` allows a plain address beyond this machine.
+    `rate` makes the load open: so many prompts a second, or `5..50` for a ramp, start when they are due, by the
+    `arrivals` poisson (unless named), constant, burst or burst:N; `arms` None means async alone then. `in_flight` None
+    means 8, and at most 1,000 in an open load.
     `workers` None means the cores, at most 4. `granularity` is auto, agent or chunk. `warmup` None means
     max(8, in flight) trials an arm. `scores` None means all that fit where the data set has references. `chaos`
     injects faults at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `cache` is a file in which the outputs of agents
@@ -71,12 +76,12 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     Raises UsageError for wrong options, ClusterError or ExecutionError when the run cannot start or finish.
     """
     watcher = watcher or Silent()
-    chosen = [arm if isinstance(arm, Arm) else built_in_arm(arm, in_flight) for arm in arms or BUILT_IN_ARMS]
+    chosen = chosen_arms(arms, in_flight, rate, arrivals)
     plan = make_plan(chosen, len(dataset), repeats=repeats, seed=seed, warmup=warmup)
     scorers = default_scorers(dataset) if scores is None else scorers_named(scores)
-    require_known(map(parse_slo, slos), [arm.name for arm in plan.arms], measure_names([s.name for s in scorers]))
     store.check_out(out)
     main, shipments = resolve_pipelines(pipeline, plan)
+    check_slos(slos, [arm.name for arm in plan.arms], scorers, main)
     require_model(use, main, plan)
     disturbed = chosen_chaos(chaos, main, plan)
     manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
@@ -101,6 +106,12 @@ def resolve_pipelines(pipeline: Pipeline | str, plan: Plan) -> tuple[Pipeline, d
     for arm in plan.arms:
         shipments[arm.name] = shipment if arm.pipeline is None else pack_pipeline(arm.pipeline)
     return main, shipments
+
+
+def check_slos(slos: Sequence[str], arms: Sequence[str], scorers: Sequence[Scorer], main: Pipeline) -> None:
+    """Raise UsageError for objectives that cannot be read, and for what no run of this pipeline in these arms has."""
+    measures = measure_names([scorer.name for scorer in scorers])
+    require_known(map(parse_slo, slos), arms, measures, [step.name for step in main.steps])
 
 
 def require_model(use: ModelUse, main: Pipeline, plan: Plan) -> None:

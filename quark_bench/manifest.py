@@ -71,6 +71,7 @@ def first_manifest(
                 "name": arm.name,
                 "strategy": arm.strategy.value,
                 "in_flight": arm.in_flight,
+                "arrivals": arm.arrivals and arm.arrivals.as_data(),
                 "pipeline_key": shipments[arm.name].code_hash,
             }
             for arm in plan.arms

@@ -23,7 +23,24 @@ Prompts = Annotated[
     ),
 ]
 Workers = Annotated[int | None, typer.Option(help="Worker processes.  [default: cores, at most 4]", show_default=False)]
-InFlight = Annotated[int, typer.Option(help="Prompts under way at once in arm async.")]
+InFlight = Annotated[
+    int | None,
+    typer.Option(
+        help="Prompts under way at once in arm async; with --rate, at most.  [default: 8; 1,000 with --rate]",
+        show_default=False,
+    ),
+]
+Rate = Annotated[
+    str | None,
+    typer.Option(
+        help="Open load: start so many prompts a second, whether or not others have ended; 5..50 rises.",
+        show_default=False,
+    ),
+]
+ArrivalsNamed = Annotated[
+    str | None,
+    typer.Option("--arrivals", help="constant, poisson, burst or burst:N.  [default: poisson]", show_default=False),
+]
 GranularityName = Annotated[str, typer.Option(help="What is one Dask task: auto, agent or chunk.")]
 Limit = Annotated[int | None, typer.Option(help="Only the first N prompts.", show_default=False)]
 Category = Annotated[str | None, typer.Option(help="Only prompts of this category.", show_default=False)]
@@ -78,7 +95,8 @@ Latency = Annotated[
     ),
 ]
 Slos = Annotated[
-    list[str] | None, typer.Option("--slo", help="An objective that decides the exit code: 'p95_latency_s<2'.")
+    list[str] | None,
+    typer.Option("--slo", help="An objective that decides the exit code: 'p95_latency_s<2', 'latency_s<2@99%'."),
 ]
 Faults = Annotated[
     list[str] | None,

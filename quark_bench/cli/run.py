@@ -45,7 +45,11 @@ def arguments_of(named: str, out: Path, command: str) -> list[str]:
 
     path = find_run(named, out).resolve()
     manifest = read_manifest(path)
-    line, folder = manifest["command"], manifest["folder"]
+    return continuing_arguments(path, manifest["command"], manifest["folder"], command)
+
+
+def continuing_arguments(path: Path, line: str | None, folder: str, command: str) -> list[str]:
+    """The same of what is in that path and was begun with this line in this folder."""
     if not line:
         door = {"run": "bench"}.get(command, command)
         raise UsageError(f"{path} was begun from Python: continue it with {door}(..., resume={str(path)!r})")

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from quark_bench.errors import UsageError
 from quark_bench.plain import one_line, plain, shortened
-from quark_bench.report import sentences
+from quark_bench.report import arrivals_cells, sentences
 from quark_bench.report.cells import Cell, Grid, Row, grid, score_rows, speed_rows
 from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings, titled
@@ -64,6 +64,7 @@ def run_table(findings: Findings) -> Group:
         ),
         *_paragraph(_comparison_lines(findings)),
         *_paragraph(_slo_lines(findings)),
+        *_paragraph(_arrival_lines(findings)),
         *_paragraph(_failure_lines(findings)),
         *_paragraph(_loss_lines(findings)),
         *_paragraph(_breaker_lines(findings)),
@@ -193,6 +194,14 @@ def _slo_lines(findings: Findings) -> Iterator[Text]:
         verdict = sentences.verdict(result)
         line = Text("SLO " if result.given else "Target ").append(_state(verdict))
         yield line.append(f"  {one_line(result.slo.text)}  ({sentences.slo_value(findings, result)})")
+
+
+def _arrival_lines(findings: Findings) -> Iterator[Text]:
+    """How the prompts of an open load came."""
+    for check in findings.arrivals:
+        yield _text("Arrivals  ").append(_text(arrivals_cells.headline(check), "" if check.kept_up else "bold red"))
+        for line in arrivals_cells.lines(check):
+            yield _text(f"  {line}", "dim")
 
 
 def _failure_lines(findings: Findings) -> Iterator[Text]:
