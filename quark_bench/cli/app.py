@@ -155,6 +155,9 @@ def run_command(
     record: Record = False,
     out: Out = Path("reports"),
     resume: Resume = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell trials, calls, time, tokens and cost, and run nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Run every prompt through a pipeline in every arm, and compare the arms.
@@ -169,6 +172,7 @@ def run_command(
     quark-bench run prompts.jsonl --rate 5..50 --arrivals constant
     quark-bench run prompts.jsonl --on tcp://127.0.0.1:8786 --granularity agent
     quark-bench run prompts.jsonl --on slurm.toml --in-flight 512
+    quark-bench run prompts.jsonl --repeats 5 --dry-run
     quark-bench run --resume last
     """
     from quark_bench.cli import run
@@ -201,6 +205,8 @@ def run_command(
         "resume": resume,
         "command": settled(context.obj, failed_in, out),
     }
+    if dry_run:
+        return run.tell_beforehand(dataset, chosen, options, as_json=as_json)
     return run.carry_out(dataset, chosen, options, as_json=as_json)
 
 

@@ -117,6 +117,28 @@ def model_use(limits: tuple[float | None, float | None, int | None], budget: str
     return ModelUse(Limits(*limits), record, None if budget is None else parse_budget(budget))
 
 
+def tell_beforehand(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, Any], *, as_json: bool) -> int:
+    """What the run would take, by an earlier one; runs nothing. The exit code is 0. Raises UsageError."""
+    from dataclasses import asdict
+
+    from quark_bench.forecast import forecast
+    from quark_bench.plan import chosen_arms, make_plan
+    from quark_bench.report.forecast_table import forecast_table
+    from quark_bench.resolve import resolve
+    from quark_bench.store import read_manifests
+
+    arms = chosen_arms(*(options[name] for name in ("arms", "in_flight", "rate", "arrivals")))
+    plan = make_plan(arms, len(dataset), repeats=options["repeats"], seed=options["seed"], warmup=options["warmup"])
+    main, _ = resolve(pipeline)
+    told = [manifest for _, manifest in read_manifests(options["out"]) if manifest and manifest["state"] == "complete"]
+    found = forecast(plan, main, reversed(told))
+    title = f"{main.name} over {dataset.name}, {len(dataset):,} prompts"
+    Console(width=WIDTH, stderr=as_json).print(forecast_table(found, title))
+    if as_json:
+        print(as_text([asdict(each) for each in found]))
+    return 0
+
+
 def carry_out(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, Any], *, as_json: bool) -> int:
     """Run, tell, and give the exit code."""
     from quark_bench.bench import bench
