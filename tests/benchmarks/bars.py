@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from operator import attrgetter
 
-from quark_bench.units import BYTES, SECONDS, SHARE, Unit, significant
+from quark_bench.units import BYTES, PER_SECOND, SECONDS, SHARE, Unit, significant
 
 UNITS = {
     "prompts/s": Unit("prompts/s", lambda value: f"{significant(value)} prompts/s"),
+    "req/s": PER_SECOND,
     "s": SECONDS,
     "bytes": BYTES,
     "share": SHARE,
