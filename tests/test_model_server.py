@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from quark_bench.errors import ExecutionError, UsageError
@@ -301,18 +302,22 @@ def test_the_bare_client_counts_every_request(server):
 # -- from start to end
 
 
-def test_a_server_is_there_within_its_block_and_no_longer():
+def test_a_server_and_its_process_are_there_within_its_block_and_no_longer():
+    before = children()
     server = ModelServer(**QUICK)
     with server:
+        assert len(children() - before) == 1
         port = urlsplit(server.url).port
-        with pytest.raises(ExecutionError, match="another port"):
-            ModelServer(port=port).__enter__()
-        with pytest.raises(ExecutionError, match="another port"):
-            ModelServer(port=port, apart=False).__enter__()
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port)).close()
+        for apart in (True, False):
+            with pytest.raises(ExecutionError, match="another port"):
+                ModelServer(port=port, apart=apart).__enter__()
+    assert not children() - before
     with pytest.raises(UsageError, match="within `with"):
         server.base_url  # noqa: B018 - it raises
+
+
+def children():
+    return {process.pid for process in psutil.Process().children()}
 
 
 def test_the_command_prints_its_url_and_what_it_served(capsys):

@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, ExecutionError) as error:
         print(textwrap.fill(f"error: {error}", 80), file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        return 130
 
 
 def _server(asked: argparse.Namespace) -> ModelServer:

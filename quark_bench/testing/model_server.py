@@ -46,8 +46,9 @@ class ModelServer:
         its body: equal requests take equally long in whatever order they come (but for a law's knee).
     tokens     words of an answer that is filler, drawn from the prompt
     answer     `"echo"` for the user's last message; another text; texts by regular expressions, the first that is
-               found in the messages, else filler; or, with apart=False, a function of the messages. A request's
-               max_tokens cuts it. Usage counts words, and exactly the tokens that were streamed.
+               found in the messages, else filler; or, with apart=False, a function of the messages, which should
+               be quick: all wait for it. A request's max_tokens cuts an answer. Usage counts words, and exactly the
+               tokens that were streamed.
     usage      False for a server that tells no usage
     model      what GET /v1/models lists; requests for any model are answered
     key        answers 401 without `Authorization: Bearer KEY`

@@ -120,8 +120,8 @@ class Service:
         return counts | {"under_way": self.counts.under_way - 1, "cpu_s": time.process_time()}
 
     def _refuse_stranger(self, request: Request) -> Script | None:
-        key = self._settings.key
-        if key is None or hmac.compare_digest(request.head.headers.get("authorization", ""), f"Bearer {key}"):
+        key, given = self._settings.key, request.head.headers.get("authorization", "")
+        if key is None or hmac.compare_digest(given.encode(), f"Bearer {key}".encode()):
             return None
         return refused(401, "Incorrect API key provided.", "invalid_request_error", "invalid_api_key")
 
