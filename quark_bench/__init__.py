@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from quark_bench.errors import QuarkBenchError
     from quark_bench.gate import Gate, gate
     from quark_bench.live_trial import Answer
+    from quark_bench.models import openai_model
     from quark_bench.orchestrator import AsyncOrchestrator
     from quark_bench.pipeline import Pipeline
     from quark_bench.plan import Arm, Strategy
@@ -50,6 +51,7 @@ __all__ = [
     "agent",
     "bench",
     "gate",
+    "openai_model",
 ]
 
 _HOMES = {
@@ -73,6 +75,7 @@ _HOMES = {
     "agent": "agent",
     "bench": "bench",
     "gate": "gate",
+    "openai_model": "models",
 }
 
 Dataset.reader = staticmethod(read_dataset)  # the things' layer knows no file format; this door lends it one

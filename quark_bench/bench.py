@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from quark_bench import store
+from quark_bench.agent import Model
 from quark_bench.chaos import Chaos, ChaoticShipment, parse_chaos
 from quark_bench.dataset import Dataset
 from quark_bench.errors import UsageError
@@ -44,6 +46,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     seed: int = 0,
     scores: Sequence[str] | None = None,
     slos: Sequence[str] = (),
+    model: Model | None = None,
     chaos: str | Sequence[str] = (),
     cache: str | Path | None = None,
     out: str | Path = "reports",
@@ -57,20 +60,22 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     arms or Arm objects; None means sync, parallel, async. `on` is `local`, `inline`, a scheduler's address or file,
     or a TOML file; `insecure` allows a plain address beyond this machine.
     `workers` None means the cores, at most 4. `granularity` is auto, agent or chunk. `warmup` None means
-    max(8, in flight) trials an arm. `scores` None means all that fit where the data set has references. `chaos`
-    injects faults at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `cache` is a file in which the outputs of agents
-    with `cache=True` are kept between runs, and from which equal calls are answered, on each machine its own. `resume`
-    names an unfinished run, which is continued with the chunks that are missing.
+    max(8, in flight) trials an arm. `scores` None means all that fit where the data set has references. `model`
+    takes the place of every pipeline's own. `chaos` injects faults at agents:
+    `reasoning: error=0.05, delay=0.5s@0.1`. `cache` is a file in which the outputs of agents with `cache=True` are kept
+    between runs, and from which equal calls are answered, on each machine its own. `resume` names an unfinished run,
+    which is continued with the chunks that are missing.
 
     Raises UsageError for wrong options, ClusterError or ExecutionError when the run cannot start or finish.
     """
     watcher = watcher or Silent()
-    chosen = [arm if isinstance(arm, Arm) else built_in_arm(arm, in_flight) for arm in arms or BUILT_IN_ARMS]
+    named = [arm if isinstance(arm, Arm) else built_in_arm(arm, in_flight) for arm in arms or BUILT_IN_ARMS]
+    chosen = [asking(arm, model) for arm in named]
     plan = make_plan(chosen, len(dataset), repeats=repeats, seed=seed, warmup=warmup)
     scorers = default_scorers(dataset) if scores is None else scorers_named(scores)
     require_known(map(parse_slo, slos), [arm.name for arm in plan.arms], measure_names([s.name for s in scorers]))
     store.check_out(out)
-    main, shipments = resolve_pipelines(pipeline, plan)
+    main, shipments = resolve_pipelines(pipeline, plan, model)
     disturbed = chosen_chaos(chaos, main, plan)
     manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
     manifest |= as_asked(command, slos, disturbed, described_cache(cache, main, plan))
@@ -86,14 +91,21 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     return conclude(task, path, manifest, watcher)
 
 
-def resolve_pipelines(pipeline: Pipeline | str, plan: Plan) -> tuple[Pipeline, dict[str, Shipment]]:
+def resolve_pipelines(
+    pipeline: Pipeline | str, plan: Plan, model: Model | None = None
+) -> tuple[Pipeline, dict[str, Shipment]]:
     """The run's main pipeline, and for each arm what travels to the workers. Raises PipelineError."""
-    main, pack_main = resolve(pipeline)
+    main, pack_main = resolve(pipeline, model=model)
     shipment = pack_main()
     shipments: dict[str, Shipment] = {}
     for arm in plan.arms:
         shipments[arm.name] = shipment if arm.pipeline is None else pack_pipeline(arm.pipeline)
     return main, shipments
+
+
+def asking(arm: Arm, model: Model | None) -> Arm:
+    """The arm; one with a pipeline of its own has it ask that model, where there is one."""
+    return arm if arm.pipeline is None else dataclasses.replace(arm, pipeline=arm.pipeline.with_model(model))
 
 
 def chosen_chaos(texts: str | Sequence[str], main: Pipeline, plan: Plan) -> Chaos | None:

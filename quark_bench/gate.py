@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from quark_bench import store
+from quark_bench.agent import Model
 from quark_bench.baseline import Against, Baseline, find_baseline
 from quark_bench.bench import chosen_chaos, disturb, open_executor, opening_stage
 from quark_bench.changes import ARMS, BASELINE, CANDIDATE
@@ -81,6 +82,7 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
     seed: int = 0,
     scores: Sequence[str] | None = None,
     slos: Sequence[str] = (),
+    model: Model | None = None,
     chaos: str | Sequence[str] = (),
     clusters: str | None = None,
     allow_stored: bool = False,
@@ -107,8 +109,8 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
     store.check_out(out)
     how, by_cluster = arm if isinstance(arm, Arm) else built_in_arm(arm, in_flight), clusters_of(dataset, clusters)
     watcher.stage("looking at the baseline")
-    with find_baseline(_recorded(begun, against), pipeline, dataset, out) as baseline:
-        main, pack = resolve(pipeline)
+    with find_baseline(_recorded(begun, against), pipeline, dataset, out, model) as baseline:
+        main, pack = resolve(pipeline, model=model)
         once = _plan(how, baseline, len(dataset), repeats, seed, warmup)
         plan = once if begun is None else _extended(once, max(begun["repeats"], once.repeats))
         shipments = {CANDIDATE: pack()} | ({} if baseline.shipment is None else {BASELINE: baseline.shipment})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from quark_bench.agent import Agent, Constant
+from quark_bench.agent import Agent, Constant, Model, model_told
 from quark_bench.chaos import Chaos
 from quark_bench.dataset import Dataset
 from quark_bench.parts import StoredTable, count_statuses
@@ -47,7 +48,8 @@ def first_manifest(
             "name": pipeline.name,
             "key": shipments[plan.arms[-1].name].code_hash,
             "answer": pipeline.answer,
-            "model": pipeline.model.name if pipeline.model else None,
+            "model": model_told(pipeline.model),
+            "price": _price(pipeline.model),
             "latency_profile": pipeline.latency_profile,
             "learns_in": _learns_in(pipeline, plan),
             "agents": [
@@ -111,6 +113,12 @@ def _learns_in(pipeline: Pipeline, plan: Plan) -> str | None:
     """Where any of the arms learns: one that does cannot be compared with the others, nor they with it."""
     files = ((arm.pipeline or pipeline).learns_in for arm in plan.arms)
     return next((file for file in files if file is not None), None)
+
+
+def _price(model: Model | None) -> dict[str, float] | None:
+    """Dollars per million tokens; None where nobody gave any."""
+    price = getattr(model, "price", None)
+    return None if price is None else asdict(price)
 
 
 def _fallback_told(agent: Agent) -> str | None:

@@ -118,6 +118,14 @@ class Pipeline:
         changed.steps = tuple(dataclasses.replace(step, agent=change(step.agent)) for step in self.steps)
         return changed
 
+    def with_model(self, model: Model | None) -> Pipeline:
+        """The same agents, asking that model; None leaves them theirs."""
+        if model is None:
+            return self
+        changed = copy.copy(self)
+        changed.model = model
+        return changed
+
     @property
     def answer(self) -> str:
         """Name of the agent that gives the answer."""

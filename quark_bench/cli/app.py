@@ -14,6 +14,8 @@ import typer
 
 from quark_bench.cli.look_commands import COMMANDS
 from quark_bench.cli.options import (
+    ApiKeyEnv,
+    BaseUrl,
     Category,
     Faults,
     Fields,
@@ -26,6 +28,7 @@ from quark_bench.cli.options import (
     ModelName,
     On,
     Out,
+    Prices,
     Prompts,
     Resume,
     Scores,
@@ -133,6 +136,9 @@ def run_command(
     knowledge: Knowledge = None,
     score: Scores = None,
     model: ModelName = "offline",
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = None,
+    prices: Prices = None,
     latency: Latency = None,
     learn: Annotated[
         Path | None,
@@ -157,6 +163,7 @@ def run_command(
     quark-bench run datasets/quickstart.jsonl
     quark-bench run prompts.csv --pipeline support.py:pipeline --in-flight 32
     quark-bench run gsm8k.jsonl --field text=question --field reference=answer
+    quark-bench run prompts.jsonl --model openai:gpt-5-mini --prices usd.toml
     quark-bench run prompts.jsonl --arm async --slo 'async.p95_latency_s<2'
     quark-bench run prompts.jsonl --on tcp://127.0.0.1:8786 --granularity agent
     quark-bench run prompts.jsonl --on slurm.toml --in-flight 512
@@ -167,7 +174,8 @@ def run_command(
     if prompts is None:
         return call(resumed_arguments(context, "run", resume, out))
     dataset = run.read_prompts(prompts, field or [], limit=limit, category=category)
-    chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knowledge, learn=learn)
+    asked = run.choose_model(model, base_url=base_url, api_key_env=api_key_env, prices=prices)
+    chosen = run.choose_pipeline(pipeline, model=asked, latency=latency, knowledge=knowledge, learn=learn)
     options = {
         "arms": arm,
         "on": on,
@@ -180,6 +188,7 @@ def run_command(
         "seed": seed,
         "scores": score,
         "slos": slo or [],
+        "model": asked,
         "chaos": chaos or [],
         "cache": cache,
         "out": out,
@@ -218,6 +227,9 @@ def gate_command(
     knowledge: Knowledge = None,
     score: Scores = None,
     model: ModelName = "offline",
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = None,
+    prices: Prices = None,
     latency: Latency = None,
     slo: Slos = None,
     chaos: Faults = None,
@@ -252,7 +264,8 @@ def gate_command(
     if prompts is None:
         return call(resumed_arguments(context, "gate", resume, out))
     dataset = run.read_prompts(prompts, field or [], limit=limit, category=category)
-    chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knowledge, learn=None)
+    asked = run.choose_model(model, base_url=base_url, api_key_env=api_key_env, prices=prices)
+    chosen = run.choose_pipeline(pipeline, model=asked, latency=latency, knowledge=knowledge, learn=None)
     options = {
         "against": gate.baseline_named(against, null=null),
         "arm": one_arm,
@@ -266,6 +279,7 @@ def gate_command(
         "seed": seed,
         "scores": score,
         "slos": slo or [],
+        "model": asked,
         "chaos": chaos or [],
         "clusters": clusters,
         "allow_stored": allow_stored,

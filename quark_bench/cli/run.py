@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console, RenderableType
 
+from quark_bench.agent import Model
 from quark_bench.cli.live import Display, Lines, watching
 from quark_bench.dataset import Dataset
 from quark_bench.errors import RunInterrupted, UsageError
@@ -109,23 +110,33 @@ def _takes_a_while(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > LARGEST_IN_MEMORY
 
 
+def choose_model(spec: str, *, base_url: str | None, api_key_env: str | None, prices: Path | None) -> Model | None:
+    """The model that takes the place of the pipeline's own; None for offline, which is quark's. Raises UsageError."""
+    from quark_bench.models import OFFLINE, make_model
+
+    made = make_model(spec, base_url=base_url, api_key_env=api_key_env, prices=prices)
+    return None if spec == OFFLINE else made
+
+
 def choose_pipeline(
-    named: str, *, model: str, latency: str | None, knowledge: Path | None, learn: Path | None
+    named: str, *, model: Model | None, latency: str | None, knowledge: Path | None, learn: Path | None
 ) -> Pipeline | str:
-    """The built-in pipeline with its settings, or the user's by name. Raises UsageError for settings it lacks."""
+    """The built-in pipeline with its settings, or the user's by name; what `model` it will ask decides what it may be.
+
+    Raises UsageError for settings that it lacks.
+    """
     if named != "quark":
         others = {"--latency": latency not in (None, "none"), "--knowledge": knowledge, "--learn": learn}
-        others["--model"] = model != "offline"
         for option, given in others.items():
             if given:
                 raise UsageError(f"{option} is for the built-in pipeline; leave it out with --pipeline {named}")
         return named
     from quark_bench.agents.quark import quark
-    from quark_bench.models import make_model
 
-    chosen = make_model(model)
-    profile = "demo" if latency is None else latency
-    return quark(knowledge=knowledge, model=chosen, latency=profile, memory=learn, learn=learn is not None)
+    if model is not None and latency not in (None, "none"):
+        raise UsageError(f"--latency {latency}: {model.name} takes a time of its own; leave --latency out")
+    profile = latency or ("demo" if model is None else "none")
+    return quark(knowledge=knowledge, latency=profile, memory=learn, learn=learn is not None)
 
 
 def carry_out(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, Any], *, as_json: bool) -> int:
