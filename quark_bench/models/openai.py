@@ -28,6 +28,8 @@ from quark_bench.redact import MARK, name_secret, redact
 
 TOTAL_S = 600.0
 """Longest wait for an answer of an agent that has no limit."""
+LOOK_S = 30.0
+"""Longest wait for the page that lists a server's models."""
 LARGEST = 64_000_000
 """Bytes of an answer."""
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
@@ -190,7 +192,7 @@ class OpenAIModel:
         key = self._key()
         received = _Received()
         try:
-            await self._exchanged(self._request("GET", "/models", key), b"", received, clock() + TOTAL_S)
+            await self._exchanged(self._request("GET", "/models", key), b"", received, clock() + LOOK_S)
             if received.status in (401, 403):
                 raise self._asking(key).refusal(received.status, received.headers, received.body, time.time())
             if received.status == 200:
