@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test check bench peers table report soak format clean
+.PHONY: demo test check bench peers table report notebooks soak format clean
 
 demo: $(READY)
 	$(BIN)/quark-bench run datasets/quickstart.jsonl
@@ -35,6 +35,10 @@ table: $(READY)
 # The example report in reports/example and its picture, in two minutes.
 report: $(READY)
 	$(BIN)/python -m tests.gallery
+
+# The notebooks with the outputs that a reader on a code host sees, in two minutes; the machine should do nothing else.
+notebooks: $(READY)
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 # The judged repetitions of every fault; its table is tests/soak/RESULTS.md.
 soak: $(READY)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from quark_bench.dataset import Dataset
-from quark_bench.sources import read_dataset
+from quark_bench.display import Displayed
+from quark_bench.sources import read_dataset, read_frame
 
 if TYPE_CHECKING:
     from quark_bench.agent import Agent, Call, Model, Reply, agent
@@ -78,7 +80,17 @@ _HOMES = {
     "openai_model": "models",
 }
 
-Dataset.reader = staticmethod(read_dataset)  # the things' layer knows no file format; this door lends it one
+
+def _forms(thing: object) -> Mapping[str, str]:
+    from quark_bench.notebook import forms
+
+    return forms(thing)
+
+
+# The things' layer knows no file format and no notebook; this door lends it both.
+Dataset.reader = staticmethod(read_dataset)
+Dataset.frame_reader = staticmethod(read_frame)
+Displayed.forms = staticmethod(_forms)
 
 
 class _Package(ModuleType):

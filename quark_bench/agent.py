@@ -34,8 +34,7 @@ class Reply:
 
     `inter_token_s` is the mean time from one token to the next, (last - first) / (tokens_out - 1); None where the
     answer was not streamed. `estimated` tells that the tokens were counted here, not by the server. `finish_reason` is
-    the server's. `requests_left` and `tokens_left` are what its rate limit had left, as its headers tell. A `kept`
-    reply's text is kept with the run.
+    the server's. `requests_left` and `tokens_left` are what its rate limit had left, as its headers tell.
     """
 
     text: str
@@ -48,7 +47,6 @@ class Reply:
     finish_reason: str | None = None
     requests_left: int | None = None
     tokens_left: int | None = None
-    kept: bool = False
 
 
 class Model(Protocol):
@@ -89,7 +87,10 @@ class Usage:
     simulated_s: float = 0.0
     waited_s: float = 0.0
     """For a rate limit, of a model's server or of the run's own."""
+    questions: tuple[str, ...] = ()
+    """Hashes of the questions that have been sent."""
     calls: tuple[ModelCall, ...] = ()
+    """What became of those that have ended."""
 
     def add(self, reply: Reply) -> Reply:
         self.tokens_in += reply.tokens_in
@@ -106,6 +107,7 @@ class Usage:
         self.first_token_s = self.first_token_s if other.first_token_s is None else other.first_token_s
         self.simulated_s += other.simulated_s
         self.waited_s += other.waited_s
+        self.questions += other.questions
         self.calls += other.calls
 
 
@@ -165,6 +167,12 @@ class Call:
 
     async def _awaited(self, generator: Model, messages: Sequence[Message]) -> Reply:
         return self.usage.add(await generator.reply(messages, self))
+
+
+def question_hash(messages: Sequence[Message]) -> str:
+    """Equal for equal messages, in every process."""
+    parts = (f"{message.get('role', '')}\0{message.get('content', '')}" for message in messages)
+    return hashlib.blake2b("\0\0".join(parts).encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def stable_hash(*parts: object) -> int:

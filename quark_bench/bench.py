@@ -8,6 +8,7 @@ from pathlib import Path
 
 from quark_bench import store
 from quark_bench.agent import Model
+from quark_bench.asking import with_use
 from quark_bench.chaos import Chaos, ChaoticShipment, parse_chaos
 from quark_bench.dataset import Dataset
 from quark_bench.errors import UsageError
@@ -17,8 +18,10 @@ from quark_bench.execute.process import check_can_spawn, cores
 from quark_bench.manifest import as_asked, first_manifest
 from quark_bench.measures import measure_names
 from quark_bench.measuring import Silent, Task, Watcher, conclude, measure
+from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import BUILT_IN_ARMS, Arm, Granularity, Plan, built_in_arm, make_plan
+from quark_bench.progress import shows_progress
 from quark_bench.resolve import resolve
 from quark_bench.resume import continued
 from quark_bench.reuse import described_cache, opened_cache, with_cache
@@ -31,6 +34,7 @@ MOST_WORKERS = 4
 MOST_THREADS = 256
 
 
+@shows_progress
 def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     dataset: Dataset,
     pipeline: Pipeline | str = "quark",
@@ -49,6 +53,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     model: Model | None = None,
     chaos: str | Sequence[str] = (),
     cache: str | Path | None = None,
+    use: ModelUse = AS_IT_COMES,
     out: str | Path = "reports",
     resume: str | Path | None = None,
     watcher: Watcher | None = None,
@@ -63,29 +68,31 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     max(8, in flight) trials an arm. `scores` None means all that fit where the data set has references. `model`
     takes the place of every pipeline's own. `chaos` injects faults at agents:
     `reasoning: error=0.05, delay=0.5s@0.1`. `cache` is a file in which the outputs of agents with `cache=True` are kept
-    between runs, and from which equal calls are answered, on each machine its own. `resume` names an unfinished run,
-    which is continued with the chunks that are missing.
+    between runs, and from which equal calls are answered, on each machine its own. `use` limits the pipelines' model
+    over all workers, records its answers, or sets a budget. `resume` names an unfinished run, which is continued with
+    the chunks that are missing.
 
     Raises UsageError for wrong options, ClusterError or ExecutionError when the run cannot start or finish.
     """
     watcher = watcher or Silent()
     named = [arm if isinstance(arm, Arm) else built_in_arm(arm, in_flight) for arm in arms or BUILT_IN_ARMS]
-    chosen = [asking(arm, model) for arm in named]
+    chosen = [with_own(arm, model) for arm in named]
     plan = make_plan(chosen, len(dataset), repeats=repeats, seed=seed, warmup=warmup)
     scorers = default_scorers(dataset) if scores is None else scorers_named(scores)
     require_known(map(parse_slo, slos), [arm.name for arm in plan.arms], measure_names([s.name for s in scorers]))
     store.check_out(out)
     main, shipments = resolve_pipelines(pipeline, plan, model)
+    require_model(use, main, plan)
     disturbed = chosen_chaos(chaos, main, plan)
     manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
-    manifest |= as_asked(command, slos, disturbed, described_cache(cache, main, plan))
+    manifest |= as_asked(command, slos, disturbed, described_cache(cache, main, plan), use)
     path = None if resume is None else store.find_run(resume, out)
     if path is not None:
         manifest = continued(path, manifest)
     opening = open_executor(on, workers, plan, main, granularity, insecure=insecure)
     watcher.stage(opening_stage(on))
     with opened_cache(cache) as kept, opening as executor:
-        travelling = with_cache(disturb(shipments, disturbed), main, plan, kept)
+        travelling = with_cache(disturb(with_use(shipments, use), disturbed), main, plan, kept)
         task = Task(dataset, plan, main, travelling, scorers, granularity, out)
         path = measure(task, executor, manifest, path, watcher)
     return conclude(task, path, manifest, watcher)
@@ -103,9 +110,18 @@ def resolve_pipelines(
     return main, shipments
 
 
-def asking(arm: Arm, model: Model | None) -> Arm:
+def with_own(arm: Arm, model: Model | None) -> Arm:
     """The arm; one with a pipeline of its own has it ask that model, where there is one."""
     return arm if arm.pipeline is None else dataclasses.replace(arm, pipeline=arm.pipeline.with_model(model))
+
+
+def require_model(use: ModelUse, main: Pipeline, plan: Plan) -> None:
+    """Raise UsageError for a way to use models where no arm has any."""
+    if use != AS_IT_COMES and all((arm.pipeline or main).model is None for arm in plan.arms):
+        raise UsageError(
+            f"pipeline {main.name!r} has no model to record, or to limit: give Pipeline(..., model=...), whose agents "
+            "ask it with call.model"
+        )
 
 
 def chosen_chaos(texts: str | Sequence[str], main: Pipeline, plan: Plan) -> Chaos | None:

@@ -7,6 +7,7 @@
     │   └── RunNotFoundError  a run was named that cannot be opened                exit 2
     └── ExecutionError        a run could not start or could not finish            exit 4
         ├── ClusterError      the Dask cluster is unreachable, unfit or gone       exit 4
+        ├── BudgetSpentError  what a run may spend at models is spent              exit 4
         ├── ConservationError planned != ok + degraded + failed + not run          exit 4
         └── ModelError        a model did not answer a call; inside an agent it
             │                 fails that attempt only, and its class tells why     exit 4
@@ -66,12 +67,18 @@ class ConservationError(ExecutionError):
     """Trials were lost or counted twice: planned is not ok + degraded + failed + not run."""
 
 
-class ModelError(ExecutionError):
-    """A model did not answer a call. `retry_after_s` is how long its server asks to wait; None: it does not say."""
+class BudgetSpentError(ExecutionError):
+    """A run has spent what it may at models, with trials left to make."""
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+
+class ModelError(ExecutionError):
+    """A model did not answer a call. `retry_after_s` is how long its server asks to wait; None: it does not say.
+    After a `final` one nobody asks again."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, final: bool = False) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.final = final
 
 
 class ModelRateLimitedError(ModelError):

@@ -15,6 +15,7 @@ from typing import Any
 
 from quark_bench import store
 from quark_bench.agent import Model
+from quark_bench.asking import with_use
 from quark_bench.baseline import Against, Baseline, find_baseline
 from quark_bench.bench import chosen_chaos, disturb, open_executor, opening_stage
 from quark_bench.changes import ARMS, BASELINE, CANDIDATE
@@ -27,9 +28,11 @@ from quark_bench.gate_result import REVISION, RUN, GateResult
 from quark_bench.manifest import Manifest, as_asked, count_trials, first_manifest, plan_as_data
 from quark_bench.measures import measure_names
 from quark_bench.measuring import Silent, Task, Watcher, conclude, measure
+from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.parts import count_statuses, list_tables
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Arm, Plan, blocks_a_repeat, built_in_arm, make_plan
+from quark_bench.progress import shows_progress
 from quark_bench.resolve import resolve
 from quark_bench.resume import continued
 from quark_bench.rule import alarms, confirm
@@ -66,6 +69,7 @@ class Gate:
         return notebook.gate_html(self.result)
 
 
+@shows_progress
 def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
     dataset: Dataset,
     pipeline: Pipeline | str = "quark",
@@ -86,6 +90,7 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
     chaos: str | Sequence[str] = (),
     clusters: str | None = None,
     allow_stored: bool = False,
+    use: ModelUse = AS_IT_COMES,
     out: str | Path = "reports",
     resume: str | Path | None = None,
     watcher: Watcher | None = None,
@@ -116,7 +121,7 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
         shipments = {CANDIDATE: pack()} | ({} if baseline.shipment is None else {BASELINE: baseline.shipment})
         disturbed = chosen_chaos(chaos, main, plan)
         manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
-        manifest |= as_asked(command, slos, disturbed, None)
+        manifest |= as_asked(command, slos, disturbed, None, use)
         manifest |= {"gating": _gating(baseline, once, repeats)}
         if path is not None:
             manifest = continued(path, manifest)
@@ -124,7 +129,7 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
         _check_place(on, baseline)
         if path is not None and stored is None:
             _forget_halves(path, plan)
-        task = Task(dataset, plan, main, disturb(shipments, disturbed), scorers, granularity, out)
+        task = Task(dataset, plan, main, disturb(with_use(shipments, use), disturbed), scorers, granularity, out)
         opened = functools.partial(_open, on, workers, insecure=insecure)
         watcher.stage(opening_stage(on))
         run, found = _measured(task, _Rules(once, stored, by_cluster), manifest, path, opened, watcher)

@@ -12,6 +12,7 @@ from typing import Any
 from quark_bench.agent import Agent, Constant, Model, model_told
 from quark_bench.chaos import Chaos
 from quark_bench.dataset import Dataset
+from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.parts import StoredTable, count_statuses
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import Plan
@@ -88,7 +89,11 @@ def first_manifest(
 
 
 def as_asked(
-    command: str | None, slos: Sequence[str], chaos: Chaos | None, cache: Mapping[str, Any] | None
+    command: str | None,
+    slos: Sequence[str],
+    chaos: Chaos | None,
+    cache: Mapping[str, Any] | None,
+    use: ModelUse = AS_IT_COMES,
 ) -> dict[str, Any]:
     """What the manifest of a new run says of how it was asked for, and where; with a key that no other run has."""
     return {
@@ -98,6 +103,9 @@ def as_asked(
         "slos": list(slos),
         "chaos": chaos and str(chaos),
         "cache": cache,
+        "recorded": use.record,
+        "model_limits": asdict(use.limits),
+        "budget": use.budget and str(use.budget),
     }
 
 

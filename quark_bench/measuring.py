@@ -12,12 +12,13 @@ from typing import Any, Protocol
 
 from quark_bench import store
 from quark_bench.dataset import Dataset
-from quark_bench.errors import ConservationError, ExecutionError, RunInterrupted
+from quark_bench.errors import BudgetSpentError, ConservationError, ExecutionError, RunInterrupted
 from quark_bench.execute import Consumption, Executor, Setting, Work
 from quark_bench.execute.drain import DRAIN_S
 from quark_bench.interrupt import first_interrupt
 from quark_bench.layout import Layout, lay_out
 from quark_bench.manifest import Manifest, count_trials, measured
+from quark_bench.model_use import Budget, parse_budget
 from quark_bench.parts import count_statuses, list_tables
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import Block, Chunk, Plan
@@ -84,7 +85,7 @@ def measure(task: Task, executor: Executor, manifest: Manifest, path: Path | Non
     watcher.stage("warming up")
     layout = lay_out(executor, task.plan, task.pipeline, task.granularity)
     if path is None:
-        path = store.new_run(task.out, Path(task.dataset.name).stem)
+        path = store.new_run(task.out, Path(task.dataset.name.removesuffix(".gz")).stem)
         manifest |= {"run_id": path.name, "granularity": layout.as_data()}
     else:
         layout = layout_of(manifest)
@@ -99,11 +100,11 @@ def record_blocks(
 ) -> None:
     """Carry out all blocks and write what comes back. Whatever happens, the manifest tells how it ended."""
     store.write_manifest(path, manifest)
-    state = "failed"
+    state, spending = "failed", Spending.so_far(path, manifest)
 
     def ask_to_end() -> None:
         executor.drain.begin()
-        watcher.stage(f"ending what is under way, {DRAIN_S:.0f} s at most; Ctrl-C again quits at once")
+        watcher.stage(f"ending what is under way, {DRAIN_S:.0f} s at most; Ctrl-C quits")
 
     began_s = time.perf_counter()
     try:
@@ -116,7 +117,13 @@ def record_blocks(
             for batch in _batches(plan, executor, layout, writer, manifest, began_s):
                 writer.append(batch)
                 watcher.advanced(batch)
-        if executor.drain.begun:
+                if spending.exceeded(batch) and not executor.drain.begun:
+                    executor.drain.begin()
+                    watcher.stage(f"the budget is spent: ending what is under way, {DRAIN_S:.0f} s at most")
+        if spending.is_over and spending.trials < plan.planned:
+            state = "interrupted"
+            raise BudgetSpentError(spending.told(plan.planned))
+        if executor.drain.begun and not spending.is_over:
             raise KeyboardInterrupt  # it ends as after a second Ctrl-C
         state = "running"  # until it is weighed: a run killed in between is continued there
     except KeyboardInterrupt:
@@ -130,11 +137,56 @@ def record_blocks(
         store.write_manifest(path, manifest)
 
 
+@dataclass(slots=True)
+class Spending:
+    """What a run has spent at models, in all its sessions."""
+
+    budget: Budget | None
+    cost_usd: float = 0.0
+    tokens: int = 0
+    trials: int = 0
+
+    @classmethod
+    def so_far(cls, path: Path, manifest: Manifest) -> Spending:
+        """By the records that earlier sessions have left."""
+        named = manifest.get("budget")
+        spending = cls(parse_budget(named) if named else None)
+        if spending.budget is not None:
+            for part in list_tables(path).records.parts():
+                spent = part.read(["cost_usd", "tokens_in", "tokens_out"])
+                spending.add({str(name): column for name, column in spent.items()})
+        return spending
+
+    def add(self, records: Mapping[str, Any]) -> None:
+        self.trials += len(records["cost_usd"])
+        self.cost_usd += sum(records["cost_usd"])
+        self.tokens += int(sum(records["tokens_in"]) + sum(records["tokens_out"]))
+
+    def exceeded(self, batch: Batch) -> bool:
+        """Whether the budget is spent, with what a chunk has taken."""
+        if self.budget is not None:
+            self.add(batch.records)
+        return self.is_over
+
+    @property
+    def is_over(self) -> bool:
+        return self.budget is not None and self.budget.spent(self.cost_usd, self.tokens) >= self.budget.amount
+
+    def told(self, planned: int) -> str:
+        assert self.budget is not None, "only a budget is spent"
+        spent = self.budget.told(self.budget.spent(self.cost_usd, self.tokens))
+        return (
+            f"the budget of {self.budget.told(self.budget.amount)} is spent: {spent} for {self.trials:,} of "
+            f"{planned:,} trials; go on with a larger --budget"
+        )
+
+
 def _batches(
     plan: Plan, executor: Executor, layout: Layout, writer: store.RunWriter, manifest: Manifest, began_s: float
 ) -> Iterator[Batch]:
     """What comes of the blocks, one after another, without the chunks that an earlier session finished."""
     earlier, answered_before = manifest.get("breakers", []), manifest.get("cache")
+    limited_before = manifest.get("rations", [])
     for block in plan.blocks:
         setting, finished = layout.settings[block.arm], writer.finished_chunks(block.index)
         if executor.drain.begun:
@@ -143,6 +195,8 @@ def _batches(
             yield from metered(executor, block, setting, finished, manifest)
             now = [{"session": manifest["session"], **each} for each in executor.breakers(began_s)]
             manifest["breakers"] = [*earlier, *now]
+            limited = [{"session": manifest["session"], **each} for each in executor.rations(began_s)]
+            manifest["rations"] = [*limited_before, *limited]
             manifest["cache"] = answered_before and counted(answered_before, executor.cache_counts())
 
 

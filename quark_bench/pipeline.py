@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from quark_bench.agent import RESERVED, Agent, Model, agent, canonical
+from quark_bench.display import Displayed
 from quark_bench.errors import PipelineError
+from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.policy import Breaker
 from quark_bench.routing import Router
 from quark_bench.schedule import most_at_once
@@ -53,7 +55,7 @@ class Step:
         return self.agent.name
 
 
-class Pipeline:
+class Pipeline(Displayed):
     """Agents wired by their parameters' names.
 
     `answer` names the agent whose result is the record's answer; it may be left out when one agent is the
@@ -87,6 +89,7 @@ class Pipeline:
         self.answer_index = self._only_end() if answer is None else self.position(answer, "answer")
         self.breakers = _breakers(name, self.agents)
         self.router = router
+        self.model_use = AS_IT_COMES
         if router is not None:
             router.on(self)
 
@@ -126,10 +129,21 @@ class Pipeline:
         changed.model = model
         return changed
 
+    def using(self, use: ModelUse) -> Pipeline:
+        """The same pipeline, its model used so."""
+        changed = copy.copy(self)
+        changed.model_use = use
+        return changed
+
     @property
     def answer(self) -> str:
         """Name of the agent that gives the answer."""
         return self.steps[self.answer_index].name
+
+    @property
+    def layout(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The DAG: each agent with the agents it needs, in the pipeline's order."""
+        return tuple((step.name, tuple(self.steps[need].name for need in step.needs)) for step in self.steps)
 
     @property
     def levels(self) -> int:

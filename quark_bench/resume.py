@@ -34,7 +34,8 @@ def continued(path: Path, fresh: Manifest) -> Manifest:
             f"{path} cannot be continued: {', '.join(changed)} changed since it began; "
             "restore what it was, or begin a new run without --resume"
         )
-    return begun | {"client": this_client(), "state": "running", "session": begun["session"] + 1, "ended": None}
+    now = {"client": this_client(), "state": "running", "session": begun["session"] + 1, "ended": None}
+    return begun | now | {"budget": fresh.get("budget") or begun.get("budget")}
 
 
 def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,19 +20,24 @@ from quark_bench.dataset import Dataset, Prompt, PromptsById
 from quark_bench.errors import QuarkBenchError, RunNotFoundError, UsageError
 from quark_bench.manifest import as_it_stands
 from quark_bench.measures import Measure, agent_table, measure_arm
+from quark_bench.model_calls import COLUMNS as CALL_COLUMNS
+from quark_bench.model_calls import sum_calls
 from quark_bench.pairing import PAIRED
 from quark_bench.parts import list_tables
 from quark_bench.plan import BUILT_IN_ARMS
+from quark_bench.progress import waiting
 from quark_bench.report.findings import Findings
 from quark_bench.slo import DEFAULT_SLOS, SloResult, check, parse_slo
 from quark_bench.sources import read_bounded
 from quark_bench.span_sums import SpanSums, sum_spans
 from quark_bench.stored_trials import StoredTrials
-from quark_bench.trials import SCORE_PREFIX
+from quark_bench.trials import SCORE_PREFIX, failed_prompts
 from quark_bench.what_if import WhatIf, what_if
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
+
+    from quark_bench.notebook import Drawn, ShownCapacity, Told
 
 REPORT = "report.html"
 LARGEST_DATASET = 256_000_000
@@ -63,6 +68,34 @@ class Run:
 
         return notebook.run_html(self)
 
+    def show(self, prompt_id: str, repeat: int | None = None) -> Told:
+        """One prompt, agent by agent, under each arm, in one repeat, counted from 0, or all.
+
+        Raises UsageError, naming the nearest id, where there is no record of it.
+        """
+        from quark_bench.notebook import record_told
+
+        return record_told(self.findings, prompt_id, repeat)
+
+    def dag(self, arm: str | None = None) -> Drawn:
+        """The DAG with what each agent took in an arm, the last unless named, and its share of the critical paths.
+
+        Raises UsageError for an arm that the run does not have.
+        """
+        from quark_bench.notebook import drawn_dag
+        from quark_bench.report.agent_cells import agent_weights
+
+        return drawn_dag(self.layout, agent_weights(self.findings, self._arm(arm or self.arms[-1])))
+
+    def figure(self, name: str) -> Drawn:
+        """A figure of the report: `attribution`, `latency`, `waterfall`, `load` or `order`.
+
+        Raises UsageError for another name, and where there is nothing to draw.
+        """
+        from quark_bench.notebook import drawn_figure
+
+        return drawn_figure(self.findings, name)
+
     @property
     def arms(self) -> tuple[str, ...]:
         """Names of the arms in the order in which they were given."""
@@ -84,6 +117,11 @@ class Run:
         return self._tables.spans.read()
 
     @cached_property
+    def calls(self) -> pd.DataFrame:
+        """One row per question to a model."""
+        return self._tables.calls.read()
+
+    @cached_property
     def trials(self) -> StoredTrials:
         """The same rows for what need not have all of them at once."""
         return StoredTrials(self._tables, self.manifest["scorers"])
@@ -95,21 +133,30 @@ class Run:
     @cached_property
     def measures(self) -> Mapping[str, Mapping[str, Measure]]:
         """All measures by arm."""
-        return {
-            arm["name"]: measure_arm(
-                self.trials, arm["name"], self._span_sums[arm["name"]], arm["in_flight"], self.manifest["usage"]
-            )
-            for arm in self.manifest["arms"]
-        }
+        with waiting("weighing"):
+            return {
+                arm["name"]: measure_arm(
+                    self.trials, arm["name"], self._span_sums[arm["name"]], arm["in_flight"], self.manifest["usage"]
+                )
+                for arm in self.manifest["arms"]
+            }
+
+    def failed(self, scorer: str | None = None) -> tuple[str, ...]:
+        """Ids of the prompts of which a trial failed, in any arm; with a scorer also those that it gave less than 1.
+
+        `data.only(run.failed("exact"))` is what to look at again. Raises UsageError for a scorer that judged nothing.
+        """
+        try:
+            return failed_prompts(self.trials, scorer)
+        except UsageError as error:
+            raise UsageError(f"run {self.path.name} {error}") from None
 
     def compare(self, a: str, b: str) -> Comparison:
         """Arm `b` against arm `a`, paired by prompt; ratios above 1 mean that `b` is faster.
 
         Raises UsageError for an arm that the run does not have.
         """
-        for arm in (a, b):
-            if arm not in self.arms:
-                raise UsageError(f"run {self.path.name} has no arm {arm!r}; its arms: {', '.join(self.arms)}")
+        a, b = self._arm(a), self._arm(b)
         return shown(compare_arms(self._paired_columns, a, b, self.measures[a], self.measures[b]))
 
     def what_if(
@@ -122,7 +169,8 @@ class Run:
         """
         chosen = arm_run(self.manifest, self.measures, self.trials, arm or self.arms[-1])
         factors = factors_of(self.layout, self._answer, agents or {}, drop)
-        return shown_what_if(what_if(self.trials, chosen, self.layout, self._answer, factors))
+        with waiting("predicting"):
+            return shown_what_if(what_if(self.trials, chosen, self.layout, self._answer, factors))
 
     def capacity(  # noqa: PLR0913 - one parameter per option of `quark-bench whatif --workers`
         self,
@@ -136,7 +184,7 @@ class Run:
         cores: float = 1.0,
         rates: Mapping[str, float] | None = None,
         seed: int = 0,
-    ) -> Capacity:
+    ) -> ShownCapacity:
         """What the pipeline would do on each number of workers with each number of prompts in flight, simulated.
 
         Prompts are drawn from the records of an arm, the one with the fewest in flight unless named. `cores` are those
@@ -149,8 +197,14 @@ class Run:
         place = place_of(self.layout, granularity or self.manifest["granularity"]["choice"], cores, rates or {})
         place = replace(place, threads=threads(self.manifest))
         asked = Asked(counts("workers", workers), counts("in_flight", in_flight), place, factors)
-        found = capacity(self.trials, chosen, self.layout, asked, overheads(self.manifest), np.random.default_rng(seed))
-        return shown_capacity(found)
+        draws = np.random.default_rng(seed)
+        with waiting("simulating"):
+            return shown_capacity(capacity(self.trials, chosen, self.layout, asked, overheads(self.manifest), draws))
+
+    def _arm(self, name: str) -> str:
+        if name not in self.arms:
+            raise UsageError(f"run {self.path.name} has no arm {name!r}; its arms: {', '.join(self.arms)}")
+        return name
 
     @property
     def _answer(self) -> str:
@@ -203,6 +257,7 @@ class Run:
             slos=self.slos,
             agents={arm: agent_table(self._span_sums[arm], self.layout) for arm in self.arms},
             prompts=self.prompts,
+            model_calls=sum_calls((part.read(CALL_COLUMNS) for part in self._tables.calls.parts()), self.arms),
         )
 
     def _attributions(self) -> tuple[Attribution | None, Attribution | None]:
@@ -213,7 +268,8 @@ class Run:
         from quark_bench.report.html import render
 
         path = self.path / REPORT
-        store.replace_text(path, render(replace(self.findings, what_if=self._gains())))
+        with waiting("writing the report"):
+            store.replace_text(path, render(replace(self.findings, what_if=self._gains())))
         return path
 
     def _gains(self) -> WhatIf | None:
@@ -242,7 +298,7 @@ def shown_what_if(found: WhatIf) -> WhatIf:
     return ShownWhatIf.of(found)
 
 
-def shown_capacity(found: Capacity) -> Capacity:
+def shown_capacity(found: Capacity) -> ShownCapacity:
     """The simulation with a face: sentences in a terminal, a table in a notebook."""
     from quark_bench.notebook import ShownCapacity
 
@@ -278,6 +334,8 @@ def summary(run: Run) -> dict[str, Any]:
             for each in run.findings.comparisons
         ],
         "breakers": list(run.findings.breakers),
+        "model_limits": list(run.findings.rations),
+        "budget": run.manifest.get("budget"),
         "gate": run.manifest.get("gate"),
         "slos": [{"text": r.slo.text, "value": r.value, "met": r.met, "given": r.given} for r in run.slos],
         "report": str(run.path / REPORT) if (run.path / REPORT).is_file() else None,

@@ -16,24 +16,33 @@ from quark_bench.cli.look_commands import COMMANDS
 from quark_bench.cli.options import (
     ApiKeyEnv,
     BaseUrl,
+    BudgetText,
     Category,
+    FailedIn,
     Faults,
-    Fields,
+    FieldPairs,
+    FieldsFile,
     GranularityName,
     InFlight,
     Insecure,
     Knowledge,
     Latency,
     Limit,
+    ModelCalls,
     ModelName,
     On,
     Out,
     Prices,
     Prompts,
+    Record,
+    RequestsPerS,
     Resume,
     Scores,
     Seed,
+    Shard,
     Slos,
+    TemplateText,
+    TokensPerMin,
     Warmup,
     Workers,
 )
@@ -103,12 +112,12 @@ def resumed_arguments(context: typer.Context, command: str, resume: str | None, 
     if resume is None:
         raise UsageError(f"name a prompt file, as in: quark-bench {command} prompts.jsonl")
     given = {name for name in context.params if _was_given(context, name)}
-    if beside := sorted(given - {"resume", "out", "on", "insecure", "as_json"}):
+    if beside := sorted(given - {"resume", "out", "on", "insecure", "budget", "as_json"}):
         raise UsageError(
             f"--{beside[0].replace('_', '-')} beside --resume: a run is continued as it was begun; leave it out, "
             "or begin a new run without --resume"
         )
-    moved = ["--on", str(context.params["on"])] if "on" in given else []
+    moved = [f"--{name}={context.params[name]}" for name in ("on", "budget") if name in given]
     flags = [flag for flag, name in (("--insecure", "insecure"), ("--json", "as_json")) if name in given]
     return [*run.arguments_of(resume, out, command), *moved, *flags]
 
@@ -130,9 +139,13 @@ def run_command(
     repeats: Annotated[int, typer.Option(help="How often every prompt is run.")] = 1,
     limit: Limit = None,
     category: Category = None,
+    failed_in: FailedIn = None,
+    shard: Shard = None,
     warmup: Warmup = None,
     seed: Seed = 0,
-    field: Fields = None,
+    field: FieldPairs = None,
+    fields: FieldsFile = None,
+    template: TemplateText = None,
     knowledge: Knowledge = None,
     score: Scores = None,
     model: ModelName = "offline",
@@ -153,6 +166,11 @@ def run_command(
         Path | None,
         typer.Option(help="Answer equal calls of agents with cache=True from this file.", show_default=False),
     ] = None,
+    requests_per_s: RequestsPerS = None,
+    tokens_per_min: TokensPerMin = None,
+    model_calls: ModelCalls = None,
+    budget: BudgetText = None,
+    record: Record = False,
     out: Out = Path("reports"),
     resume: Resume = None,
     as_json: Json = False,
@@ -164,18 +182,22 @@ def run_command(
     quark-bench run prompts.csv --pipeline support.py:pipeline --in-flight 32
     quark-bench run gsm8k.jsonl --field text=question --field reference=answer
     quark-bench run prompts.jsonl --model openai:gpt-5-mini --prices usd.toml
+    quark-bench run prompts.jsonl --failed-in last:exact
     quark-bench run prompts.jsonl --arm async --slo 'async.p95_latency_s<2'
     quark-bench run prompts.jsonl --on tcp://127.0.0.1:8786 --granularity agent
     quark-bench run prompts.jsonl --on slurm.toml --in-flight 512
     quark-bench run --resume last
     """
     from quark_bench.cli import run
+    from quark_bench.cli.prompts import CONTEXTS, Columns, Part, read_prompts, settled
 
     if prompts is None:
         return call(resumed_arguments(context, "run", resume, out))
-    dataset = run.read_prompts(prompts, field or [], limit=limit, category=category)
+    whole = read_prompts(prompts, Columns(field or [], fields, template))
+    dataset = Part(limit, category, failed_in, shard).of(whole, out)
+    knows = whole if knowledge == CONTEXTS else knowledge
     asked = run.choose_model(model, base_url=base_url, api_key_env=api_key_env, prices=prices)
-    chosen = run.choose_pipeline(pipeline, model=asked, latency=latency, knowledge=knowledge, learn=learn)
+    chosen = run.choose_pipeline(pipeline, model=asked, latency=latency, knowledge=knows, learn=learn)
     options = {
         "arms": arm,
         "on": on,
@@ -191,9 +213,10 @@ def run_command(
         "model": asked,
         "chaos": chaos or [],
         "cache": cache,
+        "use": run.model_use((requests_per_s, tokens_per_min, model_calls), budget, record=record),
         "out": out,
         "resume": resume,
-        "command": context.obj,
+        "command": settled(context.obj, failed_in, out),
     }
     return run.carry_out(dataset, chosen, options, as_json=as_json)
 
@@ -221,9 +244,13 @@ def gate_command(
     repeats: Annotated[int, typer.Option(help="How often every prompt is run, at least.")] = 5,
     limit: Limit = None,
     category: Category = None,
+    failed_in: FailedIn = None,
+    shard: Shard = None,
     warmup: Warmup = None,
     seed: Seed = 0,
-    field: Fields = None,
+    field: FieldPairs = None,
+    fields: FieldsFile = None,
+    template: TemplateText = None,
     knowledge: Knowledge = None,
     score: Scores = None,
     model: ModelName = "offline",
@@ -244,6 +271,11 @@ def gate_command(
     markdown: Annotated[
         Path | None, typer.Option(help="Write a Markdown summary to this file.", show_default=False)
     ] = None,
+    requests_per_s: RequestsPerS = None,
+    tokens_per_min: TokensPerMin = None,
+    model_calls: ModelCalls = None,
+    budget: BudgetText = None,
+    record: Record = False,
     out: Out = Path("reports"),
     resume: Resume = None,
     as_json: Json = False,
@@ -260,12 +292,15 @@ def gate_command(
     quark-bench gate prompts.jsonl --against reports/20260101-120000-prompts
     """
     from quark_bench.cli import gate, run
+    from quark_bench.cli.prompts import CONTEXTS, Columns, Part, read_prompts, settled
 
     if prompts is None:
         return call(resumed_arguments(context, "gate", resume, out))
-    dataset = run.read_prompts(prompts, field or [], limit=limit, category=category)
+    whole = read_prompts(prompts, Columns(field or [], fields, template))
+    dataset = Part(limit, category, failed_in, shard).of(whole, out)
+    knows = whole if knowledge == CONTEXTS else knowledge
     asked = run.choose_model(model, base_url=base_url, api_key_env=api_key_env, prices=prices)
-    chosen = run.choose_pipeline(pipeline, model=asked, latency=latency, knowledge=knowledge, learn=None)
+    chosen = run.choose_pipeline(pipeline, model=asked, latency=latency, knowledge=knows, learn=None)
     options = {
         "against": gate.baseline_named(against, null=null),
         "arm": one_arm,
@@ -283,9 +318,10 @@ def gate_command(
         "chaos": chaos or [],
         "clusters": clusters,
         "allow_stored": allow_stored,
+        "use": run.model_use((requests_per_s, tokens_per_min, model_calls), budget, record=record),
         "out": out,
         "resume": resume,
-        "command": context.obj,
+        "command": settled(context.obj, failed_in, out),
     }
     return gate.carry_out(dataset, chosen, options, gate.Files(junit, markdown), as_json=as_json)
 

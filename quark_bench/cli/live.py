@@ -2,78 +2,28 @@
 
 from __future__ import annotations
 
-import statistics
-from collections import Counter, defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 from time import monotonic
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
+from quark_bench.cli.under_way import UnderWay, under_way_table
 from quark_bench.plain import one_line
 from quark_bench.plan import Plan
-from quark_bench.record import Batch, RecordStatus
+from quark_bench.record import Batch
 from quark_bench.redact import redact
-from quark_bench.units import SECONDS, significant
+from quark_bench.report.pace import Pace
 
 LINE_EVERY_S = 5.0
 """Without a terminal, a line is written this often."""
-RECENT = 500
-"""Latencies that the shown median is over."""
-
-
-class Pace:
-    """Counts and rates of the measured part. Blocks run one at a time, so time since the last chunk is its arm's."""
-
-    def __init__(self, plan: Plan, now_s: float) -> None:
-        self.planned = plan.planned
-        self.done = 0
-        self.failed = 0
-        self._left = Counter({arm.name: plan.prompts * plan.repeats for arm in plan.arms})
-        self._spent_s: defaultdict[str, float] = defaultdict(float)
-        self._finished: Counter[str] = Counter()
-        self._latencies: deque[float] = deque(maxlen=RECENT)
-        self._arm = ""
-        self._last_s = now_s
-
-    def skip(self, arm: str, trials: int) -> None:
-        """Count what an earlier session finished."""
-        self.done += trials
-        self._left[arm] -= trials
-
-    def take(self, batch: Batch, now_s: float) -> None:
-        """Count a chunk."""
-        count = len(batch)
-        self.done += count
-        self.failed += sum(status == RecordStatus.FAILED for status in batch.records["status"])
-        self._arm = batch.arm
-        self._left[batch.arm] -= count
-        self._finished[batch.arm] += count
-        self._spent_s[batch.arm] += now_s - self._last_s
-        self._latencies.extend(batch.records["latency_s"])
-        self._last_s = now_s
-
-    def told(self) -> str:
-        """Arm, prompts a second in it, recent median latency, failures, time left."""
-        spent_s = self._spent_s[self._arm]
-        rate = self._finished[self._arm] / spent_s if spent_s else 0.0
-        return (
-            f"{self._arm} {significant(rate)}/s, p50 {SECONDS.format(statistics.median(self._latencies))}, "
-            f"{self.failed} failed, {self._remaining()}"
-        )
-
-    def _remaining(self) -> str:
-        """Each arm at its own pace; one that has not begun at that of the slowest so far."""
-        paces = {arm: self._spent_s[arm] / n for arm, n in self._finished.items()}
-        slowest = max(paces.values())
-        left_s = sum(left * paces.get(arm, slowest) for arm, left in self._left.items())
-        return f"{_rough(left_s)} left" if left_s >= 1 else "almost done" if self.done < self.planned else "done"
-
-
-def _rough(left_s: float) -> str:
-    """An estimate deserves no decimals."""
-    return f"{left_s:.0f} s" if left_s < 120 else f"{left_s / 60:.0f} min"
+DRAWN_A_SECOND = 4
+"""In a terminal, the view is drawn this often: what comes back in between is counted, not told."""
+RUNNING = "running"
 
 
 def _told(text: str) -> str:
@@ -82,23 +32,33 @@ def _told(text: str) -> str:
 
 
 class Display:
-    """A bar in a terminal."""
+    """A bar in a terminal, and below it what the agents of the arm that runs now are at.
+
+    What comes back is counted as it comes, and told when it is drawn, which another thread does.
+    """
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._task = progress.add_task("starting", total=None, status="")
         self._pace: Pace | None = None
+        self._calls: defaultdict[str, UnderWay] = defaultdict(UnderWay)
+        self._arm = ""
+        self._lock = RLock()  # a signal's handler, which names a stage, may interrupt the thread that has it
 
     def stage(self, name: str) -> None:
-        self._progress.update(self._task, description=_told(name), status="")
+        with self._lock:
+            self._arm = ""
+            self._progress.update(self._task, description=_told(name), status="")
 
     def began(self, plan: Plan, dashboard: str | None) -> None:
-        self._pace = Pace(plan, monotonic())
         if dashboard:
             self._progress.console.print(
                 _told(f"Dask dashboard: {dashboard}"), style="dim", highlight=False, markup=False
             )
-        self._progress.update(self._task, description="running", total=plan.planned, completed=0)
+        with self._lock:
+            self._pace = Pace(plan, monotonic())
+            self._calls.clear()
+            self._progress.update(self._task, description=RUNNING, total=plan.planned, completed=0)
 
     def finished_before(self, arm: str, trials: int) -> None:
         assert self._pace is not None, "began comes first"
@@ -106,8 +66,18 @@ class Display:
 
     def advanced(self, batch: Batch) -> None:
         assert self._pace is not None, "began comes first"
-        self._pace.take(batch, monotonic())
-        self._progress.update(self._task, completed=self._pace.done, status=_told(self._pace.told()))
+        with self._lock:
+            self._calls[batch.arm].take(batch, self._pace.take(batch, monotonic()))
+            self._arm = batch.arm
+
+    def drawn(self) -> Group:
+        """The view as it is now."""
+        with self._lock:
+            if self._pace is None or not self._arm:
+                return Group(self._progress)
+            status = self._pace.told() if self._progress.tasks[0].description == RUNNING else ""
+            self._progress.update(self._task, completed=self._pace.done, status=_told(status))
+            return Group(self._progress, under_way_table(self._arm, self._calls[self._arm].agents()))
 
 
 class Lines:
@@ -145,19 +115,24 @@ class Lines:
         self._console.print(_told(text), soft_wrap=True, highlight=False, markup=False)
 
 
-@contextmanager
-def watching(console: Console) -> Iterator[Display | Lines]:
-    """A watcher that fits the console."""
-    if not console.is_terminal:
-        yield Lines(console)
-        return
-    with Progress(
+def bar(console: Console) -> Progress:
+    """The bar itself: one line of at most 80 columns."""
+    return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TextColumn("{task.fields[status]}", markup=False),
         console=console,
-        transient=True,
-    ) as progress:
-        yield Display(progress)
+    )
+
+
+@contextmanager
+def watching(console: Console) -> Iterator[Display | Lines]:
+    """A watcher that fits the console."""
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield Lines(console)
+        return
+    display = Display(bar(console))
+    with Live(console=console, get_renderable=display.drawn, refresh_per_second=DRAWN_A_SECOND, transient=True):
+        yield display

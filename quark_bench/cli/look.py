@@ -24,8 +24,7 @@ from quark_bench.run import Run, summary
 
 def graph(named: str, out: Path | None) -> int:
     """Draw a pipeline as text, or as SVG into a file."""
-    pipeline = _pipeline(named)
-    layout = [(step.name, tuple(pipeline.steps[need].name for need in step.needs)) for step in pipeline.steps]
+    layout = _pipeline(named).layout
     if out is None:
         print(plain(dag_text(layout)))
         return 0

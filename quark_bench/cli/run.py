@@ -8,7 +8,6 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,10 +17,10 @@ from quark_bench.agent import Model
 from quark_bench.cli.live import Display, Lines, watching
 from quark_bench.dataset import Dataset
 from quark_bench.errors import RunInterrupted, UsageError
+from quark_bench.model_use import Limits, ModelUse, parse_budget
 from quark_bench.pipeline import Pipeline
 from quark_bench.plain import one_line, shortened
 from quark_bench.redact import MARK
-from quark_bench.sources import LARGEST_IN_MEMORY
 
 if TYPE_CHECKING:
     from quark_bench.run import Run
@@ -91,25 +90,6 @@ def as_text(data: object, indent: int | None = 1) -> str:
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(data, indent=indent, ensure_ascii=False))
 
 
-def read_prompts(path: Path, fields: Sequence[str], *, limit: int | None, category: str | None) -> Dataset:
-    """The prompts that were asked for. Raises UsageError or DataError."""
-    mapping: dict[str, str] = {}
-    for pair in fields:
-        name, separator, column = pair.partition("=")
-        if not separator or not name or not column:
-            raise UsageError(f"--field {pair!r}: write FIELD=COLUMN, for example --field text=question")
-        mapping[name.strip()] = column.strip()
-    with Console(stderr=True).status(f"reading {one_line(path)}") if _takes_a_while(path) else nullcontext():
-        dataset = Dataset.read(path, fields=mapping)
-        if category is not None:
-            dataset = dataset.where(category)
-        return dataset if limit is None else dataset.limit(limit)
-
-
-def _takes_a_while(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > LARGEST_IN_MEMORY
-
-
 def choose_model(spec: str, *, base_url: str | None, api_key_env: str | None, prices: Path | None) -> Model | None:
     """The model that takes the place of the pipeline's own; None for offline, which is quark's. Raises UsageError."""
     from quark_bench.models import OFFLINE, make_model
@@ -119,7 +99,7 @@ def choose_model(spec: str, *, base_url: str | None, api_key_env: str | None, pr
 
 
 def choose_pipeline(
-    named: str, *, model: Model | None, latency: str | None, knowledge: Path | None, learn: Path | None
+    named: str, *, model: Model | None, latency: str | None, knowledge: str | Dataset | None, learn: Path | None
 ) -> Pipeline | str:
     """The built-in pipeline with its settings, or the user's by name; what `model` it will ask decides what it may be.
 
@@ -137,6 +117,11 @@ def choose_pipeline(
         raise UsageError(f"--latency {latency}: {model.name} takes a time of its own; leave --latency out")
     profile = latency or ("demo" if model is None else "none")
     return quark(knowledge=knowledge, latency=profile, memory=learn, learn=learn is not None)
+
+
+def model_use(limits: tuple[float | None, float | None, int | None], budget: str | None, *, record: bool) -> ModelUse:
+    """How the run may use its model. Raises UsageError."""
+    return ModelUse(Limits(*limits), record, None if budget is None else parse_budget(budget))
 
 
 def carry_out(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, Any], *, as_json: bool) -> int:
@@ -181,11 +166,11 @@ def tell(run: Run, report: Path, table: RenderableType, data: Mapping[str, Any] 
 
 def watched(work: Callable[[Display | Lines], T]) -> T | int:
     """What the work gives, a person watching how it gets on; the exit code where it was interrupted."""
-    with watching(Console(stderr=True)) as watcher:
-        try:
+    try:
+        with watching(Console(stderr=True)) as watcher:
             return work(watcher)
-        except RunInterrupted as stop:
-            print(f"quark-bench: {one_line(stop)}", file=sys.stderr)
-        except KeyboardInterrupt:
-            print("quark-bench: interrupted before the first trial; there is nothing to continue", file=sys.stderr)
+    except RunInterrupted as stop:  # told once the view is gone, which would break the command into lines
+        print(f"quark-bench: {one_line(stop)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("quark-bench: interrupted before the first trial; there is nothing to continue", file=sys.stderr)
     return EXIT_INTERRUPTED

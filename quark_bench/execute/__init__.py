@@ -122,6 +122,15 @@ class Executor(Protocol):
         """
         ...
 
+    def rations(self, since_s: float) -> list[dict[str, Any]]:
+        """What befell the limits of every model in this session: `model, limits, granted, refused, ceiling` and
+        `changes` of that, triples of seconds after `since_s`, the new ceiling and why. Models that were asked freely
+        are missing.
+
+        `since_s` is on this process's `time.perf_counter`.
+        """
+        ...
+
     def cache_counts(self) -> CacheCounts:
         """What came of the calls that a cache might have answered since `prepare`, warm-ups left out."""
         ...

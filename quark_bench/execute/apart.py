@@ -73,6 +73,9 @@ class Apart:
         first = next(iter(self._executors.values()))
         return {**first.describe(), "apart": True}
 
+    def rations(self, since_s: float) -> list[dict[str, Any]]:
+        return [told for each in self._executors.values() for told in each.rations(since_s)]
+
     def breakers(self, since_s: float) -> list[dict[str, Any]]:
         return [told for each in self._executors.values() for told in each.breakers(since_s)]
 

@@ -69,8 +69,7 @@ async def attempt(
 ) -> Attempted:
     """One attempt. Contains whatever an agent does."""
     limit_s = callee.limit_s
-    branch.agent = callee.agent.name
-    branch.deadline_s = math.inf if limit_s is None else start_s + limit_s
+    branch.begin(callee.agent.name, math.inf if limit_s is None else start_s + limit_s)
     value, answer, error = None, None, None
     try:
         agent = callee.agent

@@ -20,13 +20,40 @@ class Branch:
     """A task that calls agents one after another. `agent` is the one it calls at present, `deadline_s` when that call
     must have ended, `expired` how often it has been cancelled because it had not."""
 
-    __slots__ = ("agent", "deadline_s", "expired", "task")
+    __slots__ = ("_held_up", "_held_up_s", "agent", "calls", "deadline_s", "expired", "task")
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self.task = task
         self.agent = ""
         self.deadline_s = math.inf
         self.expired = 0
+        self.calls = 0
+        self._held_up = 0
+        self._held_up_s = 0.0
+
+    def begin(self, agent: str, deadline_s: float) -> None:
+        """A call begins, which must have ended by then."""
+        self.agent, self.deadline_s, self._held_up = agent, deadline_s, 0
+        self.calls += 1
+
+    def hold_up(self, call: int, now_s: float) -> None:
+        """A call waits for what is no fault of its own, a rate limit: that time does not count. Calls are numbered:
+        of one that was given up on, a thread may still be at work."""
+        if call == self.calls:
+            if not self._held_up:
+                self._held_up_s = now_s
+            self._held_up += 1
+
+    def let_go(self, call: int, now_s: float) -> None:
+        """It waits no more; of several waits side by side all must have ended."""
+        if call == self.calls:
+            self._held_up -= 1
+            if not self._held_up:
+                self.deadline_s += now_s - self._held_up_s
+
+    def is_over(self, now_s: float) -> bool:
+        """Whether the call has outlived its limit."""
+        return self.deadline_s < now_s and not self._held_up
 
 
 class Deadlines:
@@ -54,7 +81,7 @@ class Deadlines:
     def _sweep(self) -> None:
         now_s = time.perf_counter()
         for branch in self._open:
-            if branch.deadline_s < now_s:
+            if branch.is_over(now_s):
                 branch.expired += 1
                 branch.deadline_s = now_s + 1.0  # an agent that swallows its cancellation is cancelled again
                 branch.task.cancel()
@@ -64,7 +91,7 @@ class Deadlines:
         """The agent that blocks this loop beyond the limit of any call on it; asked from another thread."""
         now_s = time.perf_counter()
         branches = tuple(self._open)
-        if self._loop is None or all(branch.deadline_s + STUCK_S > now_s for branch in branches):
+        if self._loop is None or not any(branch.is_over(now_s - STUCK_S) for branch in branches):
             return None
         running = asyncio.current_task(self._loop)
         return next((f"agent {branch.agent!r}" for branch in branches if branch.task is running), "an agent")

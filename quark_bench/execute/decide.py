@@ -68,6 +68,38 @@ def backoff_s(policy: Policy, attempt: int, seed: int) -> float:
     return full_s * (0.5 + 0.5 * random.Random(seed * 31 + attempt).random())
 
 
+class Complaint(Enum):
+    """Why a model did not answer, as far as it matters for asking again."""
+
+    BUSY = "busy"
+    """429, or 5xx with a time to come back."""
+    FAULT = "fault"
+    """5xx, or a connection that was lost."""
+    FINAL = "final"
+    """A timeout, a refusal of the request as it is, or no answer at all in what came: the same would come again, or
+    has cost its time already."""
+
+
+MOST_ASKED: Mapping[Complaint, int] = {Complaint.BUSY: 8, Complaint.FAULT: 3, Complaint.FINAL: 1}
+"""How often a question is sent at most, before its agent's own policy decides."""
+LONGEST_RETRY_AFTER_S = 300.0
+"""A server that asks for more is not waited for."""
+
+
+def ask_again_after_s(complaint: Complaint, asked: int, retry_after_s: float | None, seed: int) -> float | None:
+    """Seconds to wait before a question that was asked so often is asked again; None: it is not.
+
+    As long as the server says, a little longer by `seed`, so that not all come back at once; else half a second,
+    doubled each time, drawn as in `backoff_s`.
+    """
+    if asked >= MOST_ASKED[complaint] or (retry_after_s or 0.0) > LONGEST_RETRY_AFTER_S:
+        return None
+    draw = random.Random(seed * 31 + asked).random()
+    if retry_after_s is not None:
+        return retry_after_s * (1.0 + 0.1 * draw)
+    return float(min(30.0, 0.5 * 2 ** (asked - 1)) * (0.5 + 0.5 * draw))
+
+
 class Phase(StrEnum):
     """Of a circuit breaker."""
 

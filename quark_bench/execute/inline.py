@@ -19,6 +19,7 @@ from quark_bench.execute.dispatch import Dispatch, Order
 from quark_bench.execute.drain import Drain
 from quark_bench.execute.granularity import Costs
 from quark_bench.execute.process import read_consumption, this_process
+from quark_bench.execute.ration import ration_histories
 from quark_bench.plan import Block
 from quark_bench.record import Batch
 
@@ -53,6 +54,8 @@ class Inline:
         self._work = work
         self._process.bench.breakers.link(None)
         self._process.bench.breakers.forget(work.run_key)
+        self._process.bench.permits.link(None)
+        self._process.bench.permits.forget(work.run_key)
         loaded = {arm: self._process.load(shipment) for arm, shipment in work.shipments.items()}
         self._breakers = {arm: tuple(wired.pipeline.breakers) for arm, wired in loaded.items()}
 
@@ -60,6 +63,12 @@ class Inline:
         assert self._work is not None, "prepare comes before breakers"
         rows = self._process.bench.breakers.history(self._work.run_key)
         return histories(self._work.run_key, self._breakers, rows, time.perf_counter() - since_s)
+
+    def rations(self, since_s: float) -> list[dict[str, Any]]:
+        assert self._work is not None, "prepare comes before rations"
+        hub = self._process.bench.permits.hub
+        now_s = time.perf_counter()
+        return ration_histories(hub.history(self._work.run_key, now_s), now_s - since_s)
 
     def run(self, block: Block, setting: Setting, finished: Collection[int] = ()) -> Iterator[Batch]:
         """One worker's dispatch."""

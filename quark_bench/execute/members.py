@@ -26,6 +26,7 @@ from quark_bench.execute.liveness import SILENT_S, View, fault_of
 from quark_bench.execute.process import spare_the_collector, this_process
 from quark_bench.execute.round_trips import SAME_CLOCK, TRIED, ClockOffset, best_offset, read_clock
 from quark_bench.execute.shared import link_breakers
+from quark_bench.execute.shared_rations import link_rations
 
 Resources = Mapping[str, float]
 
@@ -303,6 +304,8 @@ def _load_here(payload: bytes, worker: Worker) -> tuple[str, str | None]:
         loaded = [process.load(shipment) for shipment in pickle.loads(payload)]
         if any(wired.pipeline.breakers for wired in loaded):
             link_breakers(process, worker)
+        if any(wired.pipeline.model is not None for wired in loaded):
+            link_rations(process, worker)
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a set-up must not end the worker
         return process.bench.worker, describe(error)
     spare_the_collector()

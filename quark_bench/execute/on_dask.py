@@ -16,6 +16,7 @@ from typing import Any, Self
 import cloudpickle
 from distributed import Client
 
+from quark_bench.errors import ClusterError
 from quark_bench.execute import Consumption, Setting, Work
 from quark_bench.execute.agent_graphs import AgentGraphs
 from quark_bench.execute.caching import CacheCounts
@@ -29,6 +30,7 @@ from quark_bench.execute.preflight import allowed_failures, check_versions
 from quark_bench.execute.process import read_cache_counts, read_consumption, read_cores
 from quark_bench.execute.round_trips import measure_hop, measure_task
 from quark_bench.execute.shared import flush_breakers, share_breakers, shared_histories
+from quark_bench.execute.shared_rations import share_rations, shared_rations
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Granularity, Strategy
 from quark_bench.record import Batch
@@ -87,11 +89,23 @@ class OnDask:
         self._pipelines = {arm: shipment.outline() for arm, shipment in work.shipments.items()}
         if any(pipeline.breakers for pipeline in self._pipelines.values()):
             share_breakers(self.client, work.run_key)
+        self._share_rations(work.run_key)
         payload = cloudpickle.dumps(list(work.shipments.values()))
         wanted = {agent.name: agent.resources for each in self._pipelines.values() for agent in each.agents}
         members = Members(self.client, payload, wanted, self._connection.heal)
         self._members = self._stack.enter_context(members)
         self._costs = self._measure_costs()
+
+    def _share_rations(self, run_key: str) -> None:
+        """For models: where there are no limits that must hold, each process may learn alone what its server bears."""
+        pipelines = self._pipelines.values()
+        if not any(pipeline.model is not None for pipeline in pipelines):
+            return
+        try:
+            share_rations(self.client, run_key)
+        except ClusterError:
+            if any(pipeline.model_use.limits.is_set for pipeline in pipelines):
+                raise
 
     def _measure_costs(self) -> Costs:
         """What a hop takes, and a task of graphs like ours; how many cores all workers have together."""
@@ -119,6 +133,12 @@ class OnDask:
             return []
         self.members.ask(flush_breakers)
         return shared_histories(self.client, self._work.run_key, named, since_s)
+
+    def rations(self, since_s: float) -> list[dict[str, Any]]:
+        assert self._work is not None, "prepare comes before rations"
+        if not any(pipeline.model is not None for pipeline in self._pipelines.values()):
+            return []
+        return shared_rations(self.client, self._work.run_key, since_s)
 
     def cache_counts(self) -> CacheCounts:
         assert self._work is not None, "prepare comes before cache_counts"

@@ -63,17 +63,19 @@ def share_breakers(client: Client, run_key: str) -> None:
 
 def link_breakers(process: Process, worker: Worker) -> None:
     """Let this worker's process share the hub of its scheduler."""
-    process.bench.breakers.link(_Link(worker))
+    link = Link(worker, "quark_bench_breakers_exchange")
+    process.bench.breakers.link(lambda rows: link(rows=rows))
 
 
-class _Link:
-    """A worker's way to its scheduler's hub, from the event loop on which agents run."""
+class Link:
+    """A worker's way to something that its scheduler can be asked, from the event loop on which agents run."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, asked: str) -> None:
         self._worker = worker
+        self._asked = asked
 
-    async def __call__(self, rows: list[Told]) -> list[Told]:
-        sent = self._worker.scheduler.quark_bench_breakers_exchange(rows=rows)
+    async def __call__(self, **message: Any) -> list[Told]:
+        sent = getattr(self._worker.scheduler, self._asked)(**message)
         answer = asyncio.run_coroutine_threadsafe(sent, self._worker.loop.asyncio_loop)
         answers: list[Told] = await asyncio.wait_for(asyncio.wrap_future(answer), REACH_S)
         return answers

@@ -20,6 +20,7 @@ from quark_bench.execute.caching import Caching
 from quark_bench.execute.deadlines import Branch, Deadlines
 from quark_bench.execute.decide import Failure, Next, after_failure, backoff_s
 from quark_bench.execute.outcome import FAILED, FALLBACK, GAVE_RESULT, OK, Outcome, not_called
+from quark_bench.execute.permits import Permits
 from quark_bench.execute.steering import Steering
 from quark_bench.execute.threads import EngineFaultError, Threads
 from quark_bench.pipeline import Pipeline, Step
@@ -64,6 +65,7 @@ class Bench:
     threads: Threads
     deadlines: Deadlines
     breakers: Breakers = field(default_factory=Breakers)
+    permits: Permits = field(default_factory=Permits)
     caching: Caching | None = None
     """Asked for what agents with `cache=True` have given before; never for warm-ups."""
 
@@ -244,8 +246,10 @@ def _call(callee: Callee, case: Case, arguments: dict[str, Any], attempt: int, m
 
 def _asked(course: Course, branch: Branch) -> Model | None:
     """The pipeline's model, as an attempt of this branch asks it."""
-    model = course.wired.pipeline.model
-    return None if model is None else Asked(model, branch, course.bench.worker)
+    pipeline, bench = course.wired.pipeline, course.bench
+    if pipeline.model is None:
+        return None
+    return Asked(pipeline.model, pipeline.model_use, branch, bench.permits, bench.worker)
 
 
 def _what_follows(callee: Callee, failed: Failed, tried: int) -> Next:

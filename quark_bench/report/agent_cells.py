@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from quark_bench.report.dag import Weight
 from quark_bench.report.findings import Findings
 from quark_bench.units import COUNT, SECONDS, SHARE, Unit
 
@@ -78,3 +79,15 @@ def _says_something(table: pd.DataFrame, name: str) -> bool:
 
 def _agent_cell(value: float, unit: Unit, barred: bool) -> AgentCell:
     return AgentCell(unit.format(value), round(min(1.0, value) * 100, 1) if barred and not math.isnan(value) else None)
+
+
+def agent_weights(findings: Findings, arm: str) -> dict[str, Weight]:
+    """What each agent takes under an arm, and its share of the critical paths there."""
+    table = findings.agents.get(arm)
+    if table is None:
+        return {}
+    return {
+        str(agent): Weight(SECONDS.format(float(row["p50_s"])), float(row["critical_path_share"]))
+        for agent, row in table.iterrows()
+        if row["calls"] > 0
+    }

@@ -14,6 +14,7 @@ from quark_bench.dataset import Prompt
 from quark_bench.errors import RunNotFoundError
 from quark_bench.gate_result import GateResult
 from quark_bench.measures import Measure
+from quark_bench.model_calls import ModelCalls
 from quark_bench.slo import SloResult
 from quark_bench.trials import Trials
 from quark_bench.what_if import WhatIf
@@ -26,7 +27,8 @@ class Findings:
     `trials` are the run's records and spans, to be read as far as they are shown; `agents` has a row per agent.
     `attribution` splits the gain in throughput, `latency_attribution` that in latency; None where the three built-in
     arms are not all there. `prompts` by id are shown beside their answers where they are known. `what_if` tells
-    what making each agent of the last arm faster would give; None where it was not asked for.
+    what making each agent of the last arm faster would give; None where it was not asked for. `model_calls` are the
+    questions to models, by arm and model.
     """
 
     manifest: Mapping[str, Any]
@@ -39,6 +41,7 @@ class Findings:
     agents: Mapping[str, pd.DataFrame]
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
     what_if: WhatIf | None = None
+    model_calls: Sequence[ModelCalls] = ()
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -54,6 +57,13 @@ class Findings:
     def breakers(self) -> tuple[Mapping[str, Any], ...]:
         """What befell each circuit breaker in each session, see `Executor.breakers`; runs of old have none."""
         return tuple(self.manifest.get("breakers", ()))
+
+    @property
+    def rations(self) -> tuple[Mapping[str, Any], ...]:
+        """What befell the limits of each model in each session, see `Executor.rations`, where there is anything to
+        tell; runs of old have none."""
+        told = self.manifest.get("rations", ())
+        return tuple(each for each in told if each["refused"] or any(each["limits"].values()))
 
     @property
     def gate(self) -> GateResult | None:

@@ -9,11 +9,20 @@ from markupsafe import Markup
 
 from quark_bench import units
 from quark_bench.plain import shortened
-from quark_bench.report import categories, environment, figures, gate_cells, gate_sentences, sentences, what_if_table
-from quark_bench.report.agent_cells import agent_grids
+from quark_bench.report import (
+    categories,
+    environment,
+    figures,
+    gate_cells,
+    gate_sentences,
+    model_cells,
+    sentences,
+    what_if_table,
+)
+from quark_bench.report.agent_cells import agent_grids, agent_weights
 from quark_bench.report.categories import Categories
 from quark_bench.report.cells import PERCENTILES, grid, more_rows, score_rows, speed_rows
-from quark_bench.report.dag import Weight, dag_svg
+from quark_bench.report.dag import dag_svg
 from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings
 from quark_bench.report.page import policy, resource, stylesheet, template
@@ -22,7 +31,7 @@ from quark_bench.report.ratios import ratios
 from quark_bench.report.tiles import tiles
 from quark_bench.report.timeline import timeline
 from quark_bench.report.waterfall import Lane, lanes, typical_trial
-from quark_bench.units import SCORE, SECONDS
+from quark_bench.units import SCORE
 from quark_bench.what_if import FASTER
 
 MOST_FAILURES = 20
@@ -54,6 +63,7 @@ def render(findings: Findings) -> str:
         categories=categories,
         environment=environment,
         what_if_table=what_if_table,
+        models=model_cells,
         faster=FASTER,
         colours=figures.COLOURS,
         speed=grid(findings, speed_rows(findings)),
@@ -64,7 +74,7 @@ def render(findings: Findings) -> str:
         figures=_figures(findings, pairs, by_category),
         pairs=pairs,
         by_category=by_category,
-        dag=Markup(dag_svg(findings.layout, _weights(findings))),  # noqa: S704 - names are escaped there
+        dag=Markup(dag_svg(findings.layout, agent_weights(findings, findings.arms[-1]))),  # noqa: S704 - names are escaped there
         example=_example(findings),
         timeline=timeline(findings),
         agents=agent_grids(findings),
@@ -111,29 +121,13 @@ def brief(text: str) -> str:
 
 def _figures(findings: Findings, pairs: Pairs | None, by_category: Categories | None) -> dict[str, Markup]:
     """The figures that there is something to draw for; matplotlib has escaped their texts."""
-    drawn = {
+    drawn = {name: figure(findings) for name, figure in figures.FIGURES.items()} | {
         "forest": figures.forest_figure(findings, ratios(findings)),
         "pairs": figures.pairs_figure(findings, pairs),
         "categories": figures.categories_figure(findings, by_category),
-        "attribution": figures.attribution_figure(findings),
-        "latency": figures.latency_figure(findings),
-        "waterfall": figures.waterfall_figure(findings),
-        "load": figures.load_figure(findings),
-        "order": figures.order_figure(findings),
+        "ceilings": figures.ceilings_figure(findings),
     }
     return {name: Markup(svg) for name, svg in drawn.items() if svg is not None}  # noqa: S704 - our own drawing
-
-
-def _weights(findings: Findings) -> dict[str, Weight]:
-    """What each agent takes under the last arm, and its share of the critical paths there."""
-    table = findings.agents.get(findings.arms[-1])
-    if table is None:
-        return {}
-    return {
-        str(agent): Weight(SECONDS.format(float(row["p50_s"])), float(row["critical_path_share"]))
-        for agent, row in table.iterrows()
-        if row["calls"] > 0
-    }
 
 
 def _example(findings: Findings) -> Example | None:

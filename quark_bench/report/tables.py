@@ -20,6 +20,7 @@ from quark_bench.report import sentences
 from quark_bench.report.cells import Cell, Grid, Row, grid, score_rows, speed_rows
 from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings, titled
+from quark_bench.report.model_cells import model_lines, ration_lines
 from quark_bench.report.waterfall import Bar, Lane, lanes
 from quark_bench.units import SECONDS
 
@@ -66,6 +67,7 @@ def run_table(findings: Findings) -> Group:
         *_paragraph(_failure_lines(findings)),
         *_paragraph(_loss_lines(findings)),
         *_paragraph(_breaker_lines(findings)),
+        *_paragraph(map(_text, (*model_lines(findings), *ration_lines(findings)))),
         *_paragraph(_condition_lines(findings)),
     )
 
@@ -108,12 +110,13 @@ def ls_table(manifests: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def record_view(findings: Findings, prompt_id: str) -> Group:
-    """One prompt: its text and reference, and for every record of it status, answer and a waterfall of its spans.
+def record_view(findings: Findings, prompt_id: str, repeat: int | None = None) -> Group:
+    """One prompt: its text and reference, and for every record of it, or those of one repeat, status, answer and a
+    waterfall of its spans.
 
     Raises UsageError, naming the nearest id, where the run has no record of it.
     """
-    shown = lanes(findings, prompt_id)
+    shown = lanes(findings, prompt_id, repeat)
     if not shown:
         known = sorted(set(findings.trials.records(["prompt_id"])["prompt_id"]))
         close = difflib.get_close_matches(prompt_id, known, 1) or known[:1]
