@@ -50,7 +50,7 @@ def first_manifest(
             "key": shipments[plan.arms[-1].name].code_hash,
             "answer": pipeline.answer,
             "model": model_told(pipeline.model),
-            "price": _price(pipeline.model),
+            **_price(pipeline.model),
             "latency_profile": pipeline.latency_profile,
             "learns_in": _learns_in(pipeline, plan),
             "agents": [
@@ -123,10 +123,12 @@ def _learns_in(pipeline: Pipeline, plan: Plan) -> str | None:
     return next((file for file in files if file is not None), None)
 
 
-def _price(model: Model | None) -> dict[str, float] | None:
-    """Dollars per million tokens; None where nobody gave any."""
-    price = getattr(model, "price", None)
-    return None if price is None else asdict(price)
+def _price(model: Model | None) -> dict[str, Any]:
+    """Dollars per million tokens of a model that has a price; None where nobody gave it."""
+    if not hasattr(model, "price"):
+        return {}
+    price = getattr(model, "price")  # noqa: B009 - no part of the protocol
+    return {"price": None if price is None else asdict(price)}
 
 
 def _fallback_told(agent: Agent) -> str | None:
