@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from quark_bench import Arm, Pipeline, agent, openai_model
+from quark_bench import Arm, Dataset, Pipeline, agent, openai_model
 from quark_bench.agents.quark import quark
+from quark_bench.baseline import find_baseline
 from quark_bench.errors import ExecutionError, UsageError
 from quark_bench.models.prices import Price
 from quark_bench.models.shipment import ModelledShipment
@@ -98,6 +99,15 @@ def test_what_is_loaded_and_what_is_outlined_ask_the_model():
     model = openai_model("m", base_url="http://a/v1")
     found, pack = resolve(NAMED, model=model)
     assert found.model.told == pack().load().model.told == pack().outline().model.told == model.told
+
+
+def test_both_sides_of_a_gate_ask_the_model(tmp_path):
+    model = openai_model("m", base_url="http://a/v1")
+    for against in (None, NAMED):
+        with find_baseline(against, NAMED, Dataset.of(["hello"]), tmp_path, model) as baseline:
+            assert baseline.pipeline.model is model
+            assert baseline.shipment.load().model.told == model.told
+            assert baseline.shipment.code_hash == resolve(NAMED, model=model)[1]().code_hash
 
 
 def test_a_run_is_not_continued_with_another_model(inline, tmp_path, server):

@@ -316,6 +316,16 @@ def test_a_connection_that_the_server_has_closed_is_not_asked_on():
     assert len(asked) == 2
 
 
+def test_what_follows_an_answer_is_not_taken_for_the_next_one():
+    def answering(said):
+        body = b'{"choices": [{"message": {"content": "%s"}, "finish_reason": "stop"}]}' % said
+        return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+
+    with raw_server(lambda connection: connection.sendall(answering(b"mine") + answering(b"another's"))) as url:
+        replies = ask(openai_model("m", base_url=url), "one", "two")
+    assert [reply.text for reply in replies] == ["mine", "mine"]
+
+
 def test_a_host_is_looked_up_once_for_many_connections(server, monkeypatch):
     looked_up = []
     found = socket.getaddrinfo

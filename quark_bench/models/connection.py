@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
     def _take(self, exchange: _Exchange, now_s: float) -> None:
         pieces: list[bytes] = []
         ended = False
-        while (event := self._http.next_event()) is not h11.NEED_DATA:
+        while (event := self._http.next_event()) is not h11.NEED_DATA and event is not h11.PAUSED:
             if isinstance(event, h11.Data):
                 pieces.append(event.data)
             elif isinstance(event, h11.Response):
@@ -147,7 +147,9 @@ class Connection(asyncio.Protocol):
         if pieces:
             exchange.receiver.take(b"".join(pieces), now_s)
         if ended:
-            if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            # What follows an answer was not asked for: it must not be taken for the next one.
+            unasked, _ = self._http.trailing_data
+            if not unasked and self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
                 self._http.start_next_cycle()
             exchange.done.set_result(None)
 
