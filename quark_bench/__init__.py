@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from quark_bench.errors import QuarkBenchError
     from quark_bench.gate import Gate, gate
     from quark_bench.live_trial import Answer
+    from quark_bench.models import openai_model
     from quark_bench.orchestrator import AsyncOrchestrator
     from quark_bench.pipeline import Pipeline
     from quark_bench.plan import Arm, Strategy
@@ -56,6 +57,7 @@ __all__ = [
     "agent",
     "bench",
     "gate",
+    "openai_model",
     "sweep",
 ]
 
@@ -82,6 +84,7 @@ _HOMES = {
     "agent": "agent",
     "bench": "bench",
     "gate": "gate",
+    "openai_model": "models",
     "sweep": "sweep",
 }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from quark_bench import store
+from quark_bench.agent import Model
 from quark_bench.asking import with_use
 from quark_bench.chaos import Chaos, ChaoticShipment, parse_chaos
 from quark_bench.dataset import Dataset
@@ -50,6 +52,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     seed: int = 0,
     scores: Sequence[str] | None = None,
     slos: Sequence[str] = (),
+    model: Model | None = None,
     chaos: str | Sequence[str] = (),
     cache: str | Path | None = None,
     use: ModelUse = AS_IT_COMES,
@@ -67,20 +70,21 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     `arrivals` poisson (unless named), constant, burst or burst:N; `arms` None means async alone then. `in_flight` None
     means 8, and at most 1,000 in an open load.
     `workers` None means the cores, at most 4. `granularity` is auto, agent or chunk. `warmup` None means
-    max(8, in flight) trials an arm. `scores` None means all that fit where the data set has references. `chaos`
-    injects faults at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `cache` is a file in which the outputs of agents
-    with `cache=True` are kept between runs, and from which equal calls are answered, on each machine its own. `use`
-    limits the pipeline's model over all workers, records its answers, or sets a budget. `resume` names an unfinished
-    run, which is continued with the chunks that are missing.
+    max(8, in flight) trials an arm. `scores` None means all that fit where the data set has references. `model`
+    takes the place of every pipeline's own. `chaos` injects faults at agents:
+    `reasoning: error=0.05, delay=0.5s@0.1`. `cache` is a file in which the outputs of agents with `cache=True` are kept
+    between runs, and from which equal calls are answered, on each machine its own. `use` limits the pipelines' model
+    over all workers, records its answers, or sets a budget. `resume` names an unfinished run, which is continued with
+    the chunks that are missing.
 
     Raises UsageError for wrong options, ClusterError or ExecutionError when the run cannot start or finish.
     """
     watcher = watcher or Silent()
-    chosen = chosen_arms(arms, in_flight, rate, arrivals)
+    chosen = [with_own(arm, model) for arm in chosen_arms(arms, in_flight, rate, arrivals)]
     plan = make_plan(chosen, len(dataset), repeats=repeats, seed=seed, warmup=warmup)
     scorers = default_scorers(dataset) if scores is None else scorers_named(scores)
     store.check_out(out)
-    main, shipments = resolve_pipelines(pipeline, plan)
+    main, shipments = resolve_pipelines(pipeline, plan, model)
     check_slos(slos, [arm.name for arm in plan.arms], scorers, main)
     require_model(use, main, plan)
     disturbed = chosen_chaos(chaos, main, plan)
@@ -98,9 +102,11 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     return conclude(task, path, manifest, watcher)
 
 
-def resolve_pipelines(pipeline: Pipeline | str, plan: Plan) -> tuple[Pipeline, dict[str, Shipment]]:
+def resolve_pipelines(
+    pipeline: Pipeline | str, plan: Plan, model: Model | None = None
+) -> tuple[Pipeline, dict[str, Shipment]]:
     """The run's main pipeline, and for each arm what travels to the workers. Raises PipelineError."""
-    main, pack_main = resolve(pipeline)
+    main, pack_main = resolve(pipeline, model=model)
     shipment = pack_main()
     shipments: dict[str, Shipment] = {}
     for arm in plan.arms:
@@ -112,6 +118,11 @@ def check_slos(slos: Sequence[str], arms: Sequence[str], scorers: Sequence[Score
     """Raise UsageError for objectives that cannot be read, and for what no run of this pipeline in these arms has."""
     measures = measure_names([scorer.name for scorer in scorers])
     require_known(map(parse_slo, slos), arms, measures, [step.name for step in main.steps])
+
+
+def with_own(arm: Arm, model: Model | None) -> Arm:
+    """The arm; one with a pipeline of its own has it ask that model, where there is one."""
+    return arm if arm.pipeline is None else dataclasses.replace(arm, pipeline=arm.pipeline.with_model(model))
 
 
 def require_model(use: ModelUse, main: Pipeline, plan: Plan) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from quark_bench import store
+from quark_bench.agent import Model
 from quark_bench.arrivals import arrivals_of
 from quark_bench.asking import with_use
 from quark_bench.baseline import Against, Baseline, find_baseline
@@ -86,6 +87,7 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
     seed: int = 0,
     scores: Sequence[str] | None = None,
     slos: Sequence[str] = (),
+    model: Model | None = None,
     chaos: str | Sequence[str] = (),
     clusters: str | None = None,
     allow_stored: bool = False,
@@ -112,8 +114,8 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
     store.check_out(out)
     (how,), by_cluster = chosen_arms([arm], in_flight, rate, arrivals), clusters_of(dataset, clusters)
     watcher.stage("looking at the baseline")
-    with find_baseline(_recorded(begun, against), pipeline, dataset, out) as baseline:
-        main, pack = resolve(pipeline)
+    with find_baseline(_recorded(begun, against), pipeline, dataset, out, model) as baseline:
+        main, pack = resolve(pipeline, model=model)
         check_slos(slos, ARMS, scorers, main)
         once = _plan(how, baseline, len(dataset), repeats, seed, warmup)
         plan = once if begun is None else _extended(once, max(begun["repeats"], once.repeats))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from quark_bench import store
+from quark_bench.agent import Model
 from quark_bench.bench import bench, check_slos
 from quark_bench.dataset import Dataset
 from quark_bench.errors import ExecutionError, RunInterrupted, RunNotFoundError, UsageError
@@ -86,6 +87,7 @@ def sweep(  # noqa: PLR0913 - one parameter per option of `quark-bench sweep`
     scores: Sequence[str] | None = None,
     slos: Sequence[str] = (),
     chaos: str | Sequence[str] = (),
+    model: Model | None = None,
     use: ModelUse = AS_IT_COMES,
     out: str | Path = "reports",
     resume: str | Path | None = None,
@@ -105,7 +107,7 @@ def sweep(  # noqa: PLR0913 - one parameter per option of `quark-bench sweep`
     _at(levels.values[0], load, arm, arrivals)  # of arms that have no such load it says so before anything is made
     name = built_in_arm(arm, 1).name if isinstance(arm, str) else arm.name
     store.check_out(out)
-    main, pack = resolve(pipeline)
+    main, pack = resolve(pipeline, model=model)
     check_slos(slos, [name], default_scorers(dataset) if scores is None else scorers_named(scores), main)
     _require_enough(slos, levels, len(dataset))
     same: dict[str, Any] = {"repeats": repeats, "warmup": warmup, "seed": seed, "granularity": granularity}
@@ -114,7 +116,7 @@ def sweep(  # noqa: PLR0913 - one parameter per option of `quark-bench sweep`
 
     def measure(level: float, folder: Path, begun: Path | None, shown: Watcher) -> Run:
         where: dict[str, Any] = {"out": folder, "resume": begun, "watcher": shown, **place}
-        run = bench(dataset, pipeline, **_at(level, load, arm, arrivals), **same, use=use, **where)
+        run = bench(dataset, pipeline, **_at(level, load, arm, arrivals), **same, model=model, use=use, **where)
         shown.stage("writing the report")
         run.report()
         return run

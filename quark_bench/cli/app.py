@@ -14,7 +14,9 @@ import typer
 
 from quark_bench.cli.look_commands import COMMANDS
 from quark_bench.cli.options import (
+    ApiKeyEnv,
     ArrivalsNamed,
+    BaseUrl,
     BudgetText,
     Category,
     FailedIn,
@@ -31,6 +33,7 @@ from quark_bench.cli.options import (
     ModelName,
     On,
     Out,
+    Prices,
     Prompts,
     Rate,
     Record,
@@ -40,6 +43,7 @@ from quark_bench.cli.options import (
     Seed,
     Shard,
     Slos,
+    Speed,
     TemplateText,
     TokensPerMin,
     Warmup,
@@ -134,6 +138,10 @@ def run_command(
     knowledge: Knowledge = None,
     score: Scores = None,
     model: ModelName = "offline",
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = None,
+    prices: Prices = None,
+    speed: Speed = None,
     latency: Latency = None,
     learn: Annotated[
         Path | None,
@@ -166,6 +174,8 @@ def run_command(
     quark-bench run datasets/quickstart.jsonl
     quark-bench run prompts.csv --pipeline support.py:pipeline --in-flight 32
     quark-bench run gsm8k.jsonl --field text=question --field reference=answer
+    quark-bench run prompts.jsonl --model openai:gpt-5-mini --prices usd.toml --record
+    quark-bench run prompts.jsonl --model replay:last --speed 10
     quark-bench run prompts.jsonl --failed-in last:exact
     quark-bench run prompts.jsonl --arm async --slo 'latency_s<2@95%'
     quark-bench run prompts.jsonl --rate 20
@@ -183,7 +193,9 @@ def run_command(
     whole = read_prompts(prompts, Columns(field or [], fields, template))
     dataset = Part(limit, category, failed_in, shard).of(whole, out)
     knows = whole if knowledge == CONTEXTS else knowledge
-    chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knows, learn=learn)
+    server = {"base_url": base_url, "api_key_env": api_key_env, "prices": prices}
+    asked = run.choose_model(model, **server, speed=speed, out=out)
+    chosen = run.choose_pipeline(pipeline, model=asked, latency=latency, knowledge=knows, learn=learn)
     options = {
         "arms": arm,
         "on": on,
@@ -198,6 +210,7 @@ def run_command(
         "seed": seed,
         "scores": score,
         "slos": slo or [],
+        "model": asked,
         "chaos": chaos or [],
         "cache": cache,
         "use": run.model_use((requests_per_s, tokens_per_min, model_calls), budget, record=record),
@@ -245,6 +258,10 @@ def gate_command(
     knowledge: Knowledge = None,
     score: Scores = None,
     model: ModelName = "offline",
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = None,
+    prices: Prices = None,
+    speed: Speed = None,
     latency: Latency = None,
     slo: Slos = None,
     chaos: Faults = None,
@@ -288,7 +305,9 @@ def gate_command(
     whole = read_prompts(prompts, Columns(field or [], fields, template))
     dataset = Part(limit, category, failed_in, shard).of(whole, out)
     knows = whole if knowledge == CONTEXTS else knowledge
-    chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knows, learn=None)
+    server = {"base_url": base_url, "api_key_env": api_key_env, "prices": prices}
+    asked = run.choose_model(model, **server, speed=speed, out=out)
+    chosen = run.choose_pipeline(pipeline, model=asked, latency=latency, knowledge=knows, learn=None)
     options = {
         "against": gate.baseline_named(against, null=null),
         "arm": one_arm,
@@ -304,6 +323,7 @@ def gate_command(
         "seed": seed,
         "scores": score,
         "slos": slo or [],
+        "model": asked,
         "chaos": chaos or [],
         "clusters": clusters,
         "allow_stored": allow_stored,

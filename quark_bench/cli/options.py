@@ -86,7 +86,26 @@ Scores = Annotated[
     list[str] | None,
     typer.Option("--score", help="exact, contains, number or f1.  [default: all, where there are references]"),
 ]
-ModelName = Annotated[str, typer.Option("--model", help="What quark's reasoning asks: offline.")]
+ModelName = Annotated[str, typer.Option("--model", help="What agents ask: offline (quark), openai:NAME or replay:RUN.")]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        help="Server of an openai: model.  [default: OPENAI_BASE_URL, else https://api.openai.com/v1]",
+        show_default=False,
+    ),
+]
+ApiKeyEnv = Annotated[
+    str | None,
+    typer.Option(
+        help="Environment variable that holds its key.  [default: OPENAI_API_KEY]", metavar="NAME", show_default=False
+    ),
+]
+Prices = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML with what models cost: ['NAME'], usd_per_million_in, usd_per_million_out.", show_default=False
+    ),
+]
 Latency = Annotated[
     str | None,
     typer.Option(
@@ -103,6 +122,9 @@ Faults = Annotated[
     typer.Option(
         "--chaos", help="Faults to inject: 'AGENT: error=SHARE, delay=DURATION@SHARE'; * is every other agent."
     ),
+]
+Speed = Annotated[
+    float | None, typer.Option(help="Replay so many times as fast as it was recorded.", show_default=False)
 ]
 RequestsPerS = Annotated[
     float | None, typer.Option("--requests-per-s", help="Requests a second to the model, over all workers.")

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from quark_bench.cli.options import (
+    ApiKeyEnv,
     ArrivalsNamed,
+    BaseUrl,
     Category,
     FailedIn,
     Faults,
@@ -23,12 +25,14 @@ from quark_bench.cli.options import (
     ModelName,
     On,
     Out,
+    Prices,
     Prompts,
     RequestsPerS,
     Scores,
     Seed,
     Shard,
     Slos,
+    Speed,
     TemplateText,
     TokensPerMin,
     Warmup,
@@ -68,6 +72,10 @@ def sweep_command(
     knowledge: Knowledge = None,
     score: Scores = None,
     model: ModelName = "offline",
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = None,
+    prices: Prices = None,
+    speed: Speed = None,
     latency: Latency = None,
     slo: Slos = None,
     chaos: Faults = None,
@@ -104,7 +112,9 @@ def sweep_command(
     whole = read_prompts(prompts, Columns(field or [], fields, template))
     dataset = Part(limit, category, failed_in, shard).of(whole, out)
     knows = whole if knowledge == CONTEXTS else knowledge
-    chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knows, learn=None)
+    server = {"base_url": base_url, "api_key_env": api_key_env, "prices": prices}
+    asked = run.choose_model(model, **server, speed=speed, out=out)
+    chosen = run.choose_pipeline(pipeline, model=asked, latency=latency, knowledge=knows, learn=None)
     options = {
         "in_flight": in_flight,
         "rate": rate,
@@ -120,6 +130,7 @@ def sweep_command(
         "scores": score,
         "slos": slo or [],
         "chaos": chaos or [],
+        "model": asked,
         "use": run.model_use((requests_per_s, tokens_per_min, model_calls), None, record=False),
         "out": out,
         "resume": resume,

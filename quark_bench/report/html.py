@@ -180,6 +180,7 @@ def _facts(findings: Findings) -> list[tuple[str, str]]:
         "threads": cluster.get("threads"),
         "crashes": sentences.crashes(manifest),
         "cache": sentences.cache(findings),
+        "cost": sentences.prices(manifest).removeprefix("Cost: "),
     }
     known = ((label, str(value)) for label, value in (own | dict(manifest["provenance"])).items())
     return [(label, value) for label, value in known if value not in ("", "None")]

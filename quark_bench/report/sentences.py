@@ -142,6 +142,12 @@ def cache(findings: Findings) -> str:
     return "; ".join([*parts, "latency and throughput of arms that were answered so are not comparable"])
 
 
+def prices(manifest: Mapping[str, Any]) -> str:
+    """That calls count as free because nobody said what they cost; empty where somebody did, or nothing costs."""
+    pipeline = manifest["pipeline"]
+    return "Cost: no prices given; add --prices FILE" if pipeline.get("price", pipeline) is None else ""
+
+
 def verdict(result: SloResult) -> str:
     """`met`, `missed`, or `n/a` where the measure has no value."""
     if result.met is None:

@@ -236,7 +236,8 @@ def _condition_lines(findings: Findings) -> Iterator[Text]:
         yield _text(f"Granularity {chosen}")
     for told in sentences.predictions(findings.manifest):
         yield _text(told)
-    for told in (sentences.crashes(findings.manifest), sentences.cache(findings)):
+    manifest = findings.manifest
+    for told in (sentences.crashes(manifest), sentences.cache(findings), sentences.prices(manifest)):
         if told:
             yield _text(told)
     yield _text(f"Run {findings.manifest['run_id']}: {sentences.outcome(findings.manifest)}")
