@@ -123,7 +123,7 @@ def _local(workers: int, threads: int, clusters: int) -> Iterator[LocalCluster]:
         try:
             cluster.close(timeout=CLOSE_S)
         except TimeoutError:
-            # What was measured is kept: a worker that hangs at its end takes nothing with it, and ends with this process.
+            # A worker that hangs at its end takes nothing that was measured with it, and ends with this process.
             logging.getLogger(__name__).warning("the local cluster did not close within %g s", CLOSE_S)
 
 
