@@ -22,11 +22,12 @@ from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import Arm, Granularity, Plan, chosen_arms, make_plan
 from quark_bench.progress import shows_progress
-from quark_bench.resolve import resolve
+from quark_bench.resolve import resolve, resolve_scorers
 from quark_bench.resume import continued
 from quark_bench.reuse import described_cache, opened_cache, with_cache
 from quark_bench.run import Run
-from quark_bench.scoring import Scorer, default_scorers, scorers_named
+from quark_bench.score_measures import clusters_of
+from quark_bench.scoring import AskedScorer, Overall
 from quark_bench.slo import parse_slo, require_known
 from quark_bench.user_code import pack_pipeline
 
@@ -54,6 +55,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     slos: Sequence[str] = (),
     model: Model | None = None,
     chaos: str | Sequence[str] = (),
+    clusters: str | None = None,
     cache: str | Path | None = None,
     use: ModelUse = AS_IT_COMES,
     out: str | Path = "reports",
@@ -70,26 +72,29 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     `arrivals` poisson (unless named), constant, burst or burst:N; `arms` None means async alone then. `in_flight` None
     means 8, and at most 1,000 in an open load.
     `workers` None means the cores, at most 4. `granularity` is auto, agent or chunk. `warmup` None means
-    max(8, in flight) trials an arm. `scores` None means all that fit where the data set has references. `model`
-    takes the place of every pipeline's own. `chaos` injects faults at agents:
-    `reasoning: error=0.05, delay=0.5s@0.1`. `cache` is a file in which the outputs of agents with `cache=True` are kept
-    between runs, and from which equal calls are answered, on each machine its own. `use` limits the pipelines' model
-    over all workers, records its answers, or sets a budget. `resume` names an unfinished run, which is continued with
-    the chunks that are missing.
+    max(8, in flight) trials an arm. `scores` are scorers as `--score` takes them; None means exact, contains, number
+    and f1 where the data set has references. `clusters` names a field of the prompts' metadata: prompts that share it
+    count as dependent in the intervals of scores. `model` takes the place of every pipeline's own. `chaos` injects
+    faults at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `cache` is a file in which the outputs of agents with
+    `cache=True` are kept between runs, and from which equal calls are answered, on each machine its own. `use` limits
+    the pipelines' model over all workers, records its answers, or sets a budget. `resume` names an unfinished run,
+    which is continued with the chunks that are missing.
 
     Raises UsageError for wrong options, ClusterError or ExecutionError when the run cannot start or finish.
     """
     watcher = watcher or Silent()
     chosen = [with_own(arm, model) for arm in chosen_arms(arms, in_flight, rate, arrivals)]
     plan = make_plan(chosen, len(dataset), repeats=repeats, seed=seed, warmup=warmup)
-    scorers = default_scorers(dataset) if scores is None else scorers_named(scores)
+    scorers = resolve_scorers(scores, dataset)
+    clusters_of(dataset, clusters)  # before any work is done
     store.check_out(out)
     main, shipments = resolve_pipelines(pipeline, plan, model)
-    check_slos(slos, [arm.name for arm in plan.arms], scorers, main)
+    check_slos(slos, [arm.name for arm in plan.arms], scorers, main, repeats)
     require_model(use, main, plan)
     disturbed = chosen_chaos(chaos, main, plan)
     manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
     manifest |= as_asked(command, slos, disturbed, described_cache(cache, main, plan), use)
+    manifest |= {"clusters": clusters, "score_versions": {each.name: each.version for each in scorers}}
     path = None if resume is None else store.find_run(resume, out)
     if path is not None:
         manifest = continued(path, manifest)
@@ -114,9 +119,11 @@ def resolve_pipelines(
     return main, shipments
 
 
-def check_slos(slos: Sequence[str], arms: Sequence[str], scorers: Sequence[Scorer], main: Pipeline) -> None:
+def check_slos(
+    slos: Sequence[str], arms: Sequence[str], scorers: Sequence[AskedScorer | Overall], main: Pipeline, repeats: int = 1
+) -> None:
     """Raise UsageError for objectives that cannot be read, and for what no run of this pipeline in these arms has."""
-    measures = measure_names([scorer.name for scorer in scorers])
+    measures = measure_names([scorer.name for scorer in scorers], repeats)
     require_known(map(parse_slo, slos), arms, measures, [step.name for step in main.steps])
 
 

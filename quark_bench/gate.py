@@ -33,12 +33,12 @@ from quark_bench.parts import count_statuses, list_tables
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Arm, Plan, blocks_a_repeat, chosen_arms, make_plan
 from quark_bench.progress import shows_progress
-from quark_bench.resolve import resolve
+from quark_bench.resolve import resolve, resolve_scorers
 from quark_bench.resume import continued
 from quark_bench.rule import alarms, confirm
 from quark_bench.run import Run
-from quark_bench.scoring import default_scorers, scorers_named
-from quark_bench.weigh_gate import Stored, Weighed, clusters_of, told_result, weigh
+from quark_bench.score_measures import clusters_of
+from quark_bench.weigh_gate import Stored, Weighed, told_result, weigh
 
 REPEATS = 5
 FEWEST_BLOCK_PAIRS = 15
@@ -110,19 +110,20 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
     watcher = watcher or Silent()
     path = None if resume is None else store.find_run(resume, out)
     begun = None if path is None else _begun(path)
-    scorers = default_scorers(dataset) if scores is None else scorers_named(scores)
+    scorers = resolve_scorers(scores, dataset)
     store.check_out(out)
     (how,), by_cluster = chosen_arms([arm], in_flight, rate, arrivals), clusters_of(dataset, clusters)
     watcher.stage("looking at the baseline")
     with find_baseline(_recorded(begun, against), pipeline, dataset, out, model) as baseline:
         main, pack = resolve(pipeline, model=model)
-        check_slos(slos, ARMS, scorers, main)
+        check_slos(slos, ARMS, scorers, main, repeats)
         once = _plan(how, baseline, len(dataset), repeats, seed, warmup)
         plan = once if begun is None else _extended(once, max(begun["repeats"], once.repeats))
         shipments = {CANDIDATE: pack()} | ({} if baseline.shipment is None else {BASELINE: baseline.shipment})
         disturbed = chosen_chaos(chaos, main, plan)
         manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
         manifest |= as_asked(command, slos, disturbed, None, use)
+        manifest |= {"clusters": clusters, "score_versions": {each.name: each.version for each in scorers}}
         manifest |= {"gating": _gating(baseline, once, repeats)}
         if path is not None:
             manifest = continued(path, manifest)

@@ -31,6 +31,8 @@ from quark_bench.parts import list_tables
 from quark_bench.plan import BUILT_IN_ARMS
 from quark_bench.progress import waiting
 from quark_bench.report.findings import Findings
+from quark_bench.report.scoring import scored
+from quark_bench.score_measures import Repeated, clusters_in
 from quark_bench.slo import DEFAULT_SLOS, Slo, SloResult, check, parse_slo, slo_as_data
 from quark_bench.sources import read_bounded
 from quark_bench.span_sums import SpanSums, sum_spans
@@ -147,9 +149,15 @@ class Run:
                     None if arrivals_of(arm) else arm["in_flight"],
                     self.manifest["usage"],
                     self._attained[arm["name"]].good,
+                    self._repeated,
                 )
                 for arm in self.manifest["arms"]
             }
+
+    @cached_property
+    def _repeated(self) -> Repeated:
+        field = self.manifest.get("clusters")
+        return Repeated(self.manifest["repeats"], field and clusters_in(self._data_at_hand or (), field))
 
     def failed(self, scorer: str | None = None) -> tuple[str, ...]:
         """Ids of the prompts of which a trial failed, in any arm; with a scorer also those that it gave less than 1.
@@ -253,16 +261,19 @@ class Run:
         except UsageError as error:
             raise RunNotFoundError(f"{self.path}: its objectives cannot be read: {error}") from None
 
-    @cached_property
+    @property
     def prompts(self) -> Mapping[str, Prompt]:
         """The prompts by id, where the data set is at hand unchanged; else nothing."""
+        return {} if self._data_at_hand is None else PromptsById(self._data_at_hand)
+
+    @cached_property
+    def _data_at_hand(self) -> Dataset | None:
         about = self.manifest["dataset"]
         try:
             dataset = self._dataset or read_bounded(about["path"] or "", about["fields"], LARGEST_DATASET)
-            same = next((each for each in self._candidates(dataset) if each.content_hash == about["hash"]), None)
+            return next((each for each in self._candidates(dataset) if each.content_hash == about["hash"]), None)
         except QuarkBenchError:
-            return {}
-        return {} if same is None else PromptsById(same)
+            return None
 
     def _candidates(self, dataset: Dataset) -> Iterator[Dataset]:
         """The data set, and the parts of it that the run may have been made of."""
@@ -376,6 +387,7 @@ def summary(run: Run) -> dict[str, Any]:
             }
             for each in run.findings.comparisons
         ],
+        "scoring": {name: sums.as_data() for name, sums in scored(run.findings).items()},
         "breakers": list(run.findings.breakers),
         "model_limits": list(run.findings.rations),
         "budget": run.manifest.get("budget"),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from quark_bench.parts import RECORDS, StoredTable, StoredTables
 
-CODED = frozenset({"arm", "status", "agent", "worker"})
+CODED = frozenset({"arm", "status", "agent", "worker", "scorer"})
 """Columns of few different texts, held as categories."""
 TRIAL = ["arm", "repeat", "prompt_id"]
 
@@ -32,10 +32,14 @@ class StoredTrials:
 
     @cached_property
     def _scores(self) -> pd.DataFrame:
-        """A row per trial, a column `score_<name>` per scorer that judged any."""
-        scores = self._tables.scores.read([*TRIAL, "scorer", "value"])
-        wide = scores.pivot_table(index=TRIAL, columns="scorer", values="value", aggfunc="last")
-        return wide[[name for name in self._judged_by if name in wide]].add_prefix("score_")
+        """A row per trial, a column `score_<name>` per scorer that judged any; read one after another."""
+        columns = {f"score_{name}": self._scores_by(name) for name in self._judged_by}
+        return pd.DataFrame({name: column for name, column in columns.items() if len(column)})
+
+    def _scores_by(self, scorer: str) -> pd.Series[float]:
+        """By trial, the last score that it was given."""
+        given = self._tables.scores.read([*TRIAL, "value"], pc.field("scorer") == scorer)
+        return given.drop_duplicates(TRIAL, keep="last").set_index(TRIAL)["value"]
 
     def with_scores(self, records: pd.DataFrame) -> pd.DataFrame:
         """Records with the columns of TRIAL, and a column `score_<name>` for every scorer."""
@@ -60,6 +64,10 @@ class StoredTrials:
             found = part.read(columns, where, CODED | {"prompt_id"})
             if len(found):
                 yield found
+
+    def scores(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        for part in self._tables.scores.parts():
+            yield part.read(columns, coded=CODED)
 
     def of_prompts(self, prompt_ids: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
         where = pc.field("prompt_id").isin(pa.array(prompt_ids, pa.string()))

@@ -22,9 +22,8 @@ from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Arm, Plan, built_in_arm
 from quark_bench.record import Batch
 from quark_bench.report.findings import titled
-from quark_bench.resolve import resolve
+from quark_bench.resolve import resolve, resolve_scorers
 from quark_bench.run import Run
-from quark_bench.scoring import default_scorers, scorers_named
 from quark_bench.search import Levels, next_level, parse_levels
 from quark_bench.slo import parse_slo
 from quark_bench.stats import fewest_for_share
@@ -108,7 +107,7 @@ def sweep(  # noqa: PLR0913 - one parameter per option of `quark-bench sweep`
     name = built_in_arm(arm, 1).name if isinstance(arm, str) else arm.name
     store.check_out(out)
     main, pack = resolve(pipeline, model=model)
-    check_slos(slos, [name], default_scorers(dataset) if scores is None else scorers_named(scores), main)
+    check_slos(slos, [name], resolve_scorers(scores, dataset), main)
     _require_enough(slos, levels, len(dataset))
     same: dict[str, Any] = {"repeats": repeats, "warmup": warmup, "seed": seed, "granularity": granularity}
     same |= {"scores": scores, "slos": list(slos), "chaos": [chaos] if isinstance(chaos, str) else list(chaos)}
@@ -263,3 +262,6 @@ class _AtLevel:
 
     def advanced(self, batch: Batch) -> None:
         self._watcher.advanced(batch)
+
+    def scored(self, done: int, records: int) -> None:
+        self._watcher.scored(done, records)

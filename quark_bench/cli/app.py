@@ -19,6 +19,7 @@ from quark_bench.cli.options import (
     BaseUrl,
     BudgetText,
     Category,
+    Clusters,
     FailedIn,
     Faults,
     FieldPairs,
@@ -152,6 +153,7 @@ def run_command(
     ] = None,
     slo: Slos = None,
     chaos: Faults = None,
+    clusters: Clusters = None,
     cache: Annotated[
         Path | None,
         typer.Option(help="Answer equal calls of agents with cache=True from this file.", show_default=False),
@@ -212,6 +214,7 @@ def run_command(
         "slos": slo or [],
         "model": asked,
         "chaos": chaos or [],
+        "clusters": clusters,
         "cache": cache,
         "use": run.model_use((requests_per_s, tokens_per_min, model_calls), budget, record=record),
         "out": out,
@@ -265,10 +268,7 @@ def gate_command(
     latency: Latency = None,
     slo: Slos = None,
     chaos: Faults = None,
-    clusters: Annotated[
-        str | None,
-        typer.Option(help="Field by which prompts depend on one another: document, category, ...", show_default=False),
-    ] = None,
+    clusters: Clusters = None,
     allow_stored: Annotated[
         bool, typer.Option("--allow-stored", help="Let a comparison with a stored run pass or fail.")
     ] = False,

@@ -79,6 +79,9 @@ class Display:
             self._progress.update(self._task, completed=self._pace.done, status=_told(status))
             return Group(self._progress, under_way_table(self._arm, self._calls[self._arm].agents()))
 
+    def scored(self, done: int, records: int) -> None:
+        self._progress.update(self._task, total=records, completed=done, status="judged")
+
 
 class Lines:
     """A line now and then, for logs and pipes."""
@@ -110,6 +113,12 @@ class Lines:
         if now_s - self._told_s >= LINE_EVERY_S or self._pace.done == self._pace.planned:
             self._told_s = now_s
             self._say(f"{self._pace.done:,}/{self._pace.planned:,} {self._pace.told()}")
+
+    def scored(self, done: int, records: int) -> None:
+        now_s = monotonic()
+        if now_s - self._told_s >= LINE_EVERY_S or done == records:
+            self._told_s = now_s
+            self._say(f"{done:,}/{records:,} judged")
 
     def _say(self, text: str) -> None:
         self._console.print(_told(text), soft_wrap=True, highlight=False, markup=False)
