@@ -94,7 +94,7 @@ def measure(task: Task, executor: Executor, manifest: Manifest, path: Path | Non
     watcher.stage("warming up")
     layout = lay_out(executor, task.plan, task.pipeline, task.granularity)
     if path is None:
-        path = store.new_run(task.out, Path(task.dataset.name).stem)
+        path = store.new_run(task.out, Path(task.dataset.name.removesuffix(".gz")).stem)
         manifest |= {"run_id": path.name, "granularity": layout.as_data()}
     else:
         layout = layout_of(manifest)
@@ -216,9 +216,9 @@ def metered(
     beside what was predicted."""
     before, first_s, last_s = executor.consumption(), math.inf, -math.inf
     for batch in executor.run(block, setting, finished):
-        admitted_s, latencies_s = batch.records["start_s"], batch.records["latency_s"]
-        first_s = min(first_s, min(admitted_s) + batch.clock_offset_s)
-        last_s = max(last_s, max(map(operator.add, admitted_s, latencies_s)) + batch.clock_offset_s)
+        due_s, latencies_s = batch.records["due_s"], batch.records["latency_s"]
+        first_s = min(first_s, min(batch.records["start_s"]) + batch.clock_offset_s)
+        last_s = max(last_s, max(map(operator.add, due_s, latencies_s)) + batch.clock_offset_s)
         yield batch
     manifest["usage"].append(_usage(block, before, executor.consumption()))
     took_s = manifest["granularity"].setdefault("took_s", {})

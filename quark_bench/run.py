@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +14,11 @@ import pandas as pd
 
 from quark_bench import store
 from quark_bench.arm_run import agent_named, arm_run, factors_of, least_busy, overheads, threads
+from quark_bench.arrivals import arrivals_of
+from quark_bench.arrivals_check import ArrivalsCheck, check_arrivals
+from quark_bench.attainment import Attained, attained
 from quark_bench.capacity import Asked, capacity, counts, place_of
-from quark_bench.compare import Attribution, Comparison, attribute, compare_arms
+from quark_bench.compare import SET_BY_SCHEDULE, Attribution, Comparison, attribute, compare_arms
 from quark_bench.critical_path import Layout
 from quark_bench.dataset import Dataset, Prompt, PromptsById
 from quark_bench.errors import QuarkBenchError, RunNotFoundError, UsageError
@@ -31,11 +35,12 @@ from quark_bench.resolve import resolve_scorers
 from quark_bench.run_data import REPORT, weighed
 from quark_bench.score_measures import Repeated, clusters_in
 from quark_bench.score_run import rescore
-from quark_bench.slo import DEFAULT_SLOS, SloResult, check, parse_slo
+from quark_bench.slo import DEFAULT_SLOS, Slo, SloResult, check, parse_slo
 from quark_bench.sources.recall import recall
 from quark_bench.span_sums import SpanSums, sum_spans
+from quark_bench.stats import Interval
 from quark_bench.stored_trials import StoredTrials
-from quark_bench.trials import SCORE_PREFIX
+from quark_bench.trials import SCORE_PREFIX, failed_prompts
 from quark_bench.what_if import WhatIf, what_if
 
 if TYPE_CHECKING:
@@ -139,8 +144,9 @@ class Run:
                     self.trials,
                     arm["name"],
                     self._span_sums[arm["name"]],
-                    arm["in_flight"],
+                    None if arrivals_of(arm) else arm["in_flight"],
                     self.manifest["usage"],
+                    self._attained[arm["name"]].good,
                     self._repeated,
                 )
                 for arm in self.manifest["arms"]
@@ -151,6 +157,16 @@ class Run:
         field = self.manifest.get("clusters")
         return Repeated(self.manifest["repeats"], field and clusters_in(self._data_at_hand or (), field))
 
+    def failed(self, scorer: str | None = None) -> tuple[str, ...]:
+        """Ids of the prompts of which a trial failed, in any arm; with a scorer also those that it gave less than 1.
+
+        `data.only(run.failed("exact"))` is what to look at again. Raises UsageError for a scorer that judged nothing.
+        """
+        try:
+            return failed_prompts(self.trials, scorer)
+        except UsageError as error:
+            raise UsageError(f"run {self.path.name} {error}") from None
+
     def compare(self, a: str, b: str) -> Comparison:
         """Arm `b` against arm `a`, paired by prompt; ratios above 1 mean that `b` is faster.
 
@@ -159,7 +175,10 @@ class Run:
         from quark_bench.notebook import ShownComparison
 
         a, b = self._arm(a), self._arm(b)
-        return ShownComparison.of(compare_arms(self._paired_columns, a, b, self.measures[a], self.measures[b]))
+        found = compare_arms(self._paired_columns, a, b, self.measures[a], self.measures[b])
+        if any(arrivals_of(arm) for arm in self.manifest["arms"] if arm["name"] in (a, b)):
+            found = replace(found, throughput=Interval(None, None, None, 0, SET_BY_SCHEDULE))
+        return ShownComparison.of(found)
 
     def what_if(
         self, agents: Mapping[str, float] | None = None, drop: Collection[str] = (), *, arm: str | None = None
@@ -224,9 +243,25 @@ class Run:
     @cached_property
     def slos(self) -> Sequence[SloResult]:
         """The objectives that were given and the default targets, judged."""
+        shares = {slo: result for each in self._attained.values() for slo, result in each.results.items()}
+        with self._reading_objectives():
+            return check([*self._given_slos, *DEFAULT_SLOS], self.measures, self.arms[-1], shares)
+
+    @cached_property
+    def _given_slos(self) -> Sequence[Slo]:
+        with self._reading_objectives():
+            return [parse_slo(text) for text in self.manifest["slos"]]
+
+    @cached_property
+    def _attained(self) -> Mapping[str, Attained]:
+        agents = [name for name, _ in self.layout]
+        with self._reading_objectives():
+            return {arm: attained(self.trials, arm, self._given_slos, self.arms, agents) for arm in self.arms}
+
+    @contextmanager
+    def _reading_objectives(self) -> Iterator[None]:
         try:
-            given = [parse_slo(text) for text in self.manifest["slos"]]
-            return check([*given, *DEFAULT_SLOS], self.measures, self.arms[-1])
+            yield
         except UsageError as error:
             raise RunNotFoundError(f"{self.path}: its objectives cannot be read: {error}") from None
 
@@ -256,9 +291,10 @@ class Run:
         pairs = [(self.arms[0], arm) for arm in self.arms[1:]]
         throughput, latency = self._attributions()
         return Findings(
-            manifest=self.manifest,
+            manifest=self.manifest | {"arrivals": [each.as_data() for each in self.arrivals]},
             trials=self.trials,
             measures=self.measures,
+            arrivals=self.arrivals,
             comparisons=[self.compare(a, b) for a, b in pairs],
             attribution=throughput,
             latency_attribution=latency,
@@ -268,8 +304,21 @@ class Run:
             model_calls=sum_calls((part.read(CALL_COLUMNS) for part in self._tables.calls.parts()), self.arms),
         )
 
+    @cached_property
+    def arrivals(self) -> Sequence[ArrivalsCheck]:
+        """For every arm with an open load that has records, how its prompts came."""
+        checks = (
+            check_arrivals(self.trials, arm["name"], asked, arm["in_flight"])
+            for arm in self.manifest["arms"]
+            if (asked := arrivals_of(arm)) is not None
+        )
+        return tuple(each for each in checks if each is not None)
+
     def _attributions(self) -> tuple[Attribution | None, Attribution | None]:
-        return attribute(self._paired_columns) if set(BUILT_IN_ARMS) <= set(self.arms) else (None, None)
+        """Of a gain to prompts in flight: their number is nobody's choice in an open load."""
+        if any(map(arrivals_of, self.manifest["arms"])) or not set(BUILT_IN_ARMS) <= set(self.arms):
+            return None, None
+        return attribute(self._paired_columns)
 
     def report(self) -> Path:
         """Write the report as one HTML file into the run's directory; its path."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from quark_bench.measures import Measure
+from quark_bench.measures import measures_as_data
 from quark_bench.report.scoring import scored
+from quark_bench.slo import slo_as_data
 
 if TYPE_CHECKING:
     from quark_bench.run import Run
@@ -46,17 +46,10 @@ def summary(run: Run) -> dict[str, Any]:
         "breakers": list(run.findings.breakers),
         "model_limits": list(run.findings.rations),
         "budget": run.manifest.get("budget"),
+        "arrivals": [each.as_data() for each in run.arrivals],
         "gate": run.manifest.get("gate"),
-        "slos": [{"text": r.slo.text, "value": r.value, "met": r.met, "given": r.given} for r in run.slos],
+        "slos": [slo_as_data(result) for result in run.slos],
         "report": str(run.path / REPORT) if (run.path / REPORT).is_file() else None,
-    }
-
-
-def measures_as_data(measures: Mapping[str, Measure]) -> dict[str, dict[str, Any]]:
-    """Measures as JSON-able data."""
-    return {
-        name: {"value": m.value, "low": m.low, "high": m.high, "unit": m.unit.name, "note": m.note}
-        for name, m in measures.items()
     }
 
 
@@ -64,7 +57,8 @@ def weighed(run: Run) -> dict[str, Any]:
     """What a manifest says of a run's measures and objectives."""
     return {
         "measures": {arm: measures_as_data(found) for arm, found in run.measures.items()},
-        "slo_results": [{"text": each.slo.text, "met": each.met, "given": each.given} for each in run.slos],
+        "arrivals": [each.as_data() for each in run.arrivals],
+        "slo_results": [slo_as_data(each) for each in run.slos],
     }
 
 

@@ -23,7 +23,7 @@ ANSWERED = ("arm", "repeat", "prompt_id", "answer", "latency_s", "cost_usd", "st
 KEPT_TOGETHER = 100
 """Records whose scores are written at once where models judge: what was paid is not to be lost."""
 COMPUTED_TOGETHER = 5_000
-"""The same where they are computed."""
+"""The same where scorers compute: 25,000 scores take 15 MB until they are written."""
 UNDER_WAY = "scoring_under_way"
 """What a manifest calls the scorers that have not yet judged all records."""
 
@@ -51,7 +51,8 @@ def score_parts(
         with contextlib.closing(score_records(waiting, prompts_of(records), scorers, clock)) as rows:
             before = done + len(records) - len(waiting)
             for trials, written in _by_trials(rows, together):
-                store.write_scores(path, [row for row in written if kept(row)])
+                if written:
+                    store.write_scores(path, [row for row in written if kept(row)])
                 yield before + trials
         done += len(records)
         yield done
@@ -95,15 +96,15 @@ def _answered(records: pd.DataFrame) -> Iterator[Answered]:
         yield Answered(arm, repeat, prompt_id, given, latency_s, cost_usd if cost_usd > 0 else 0.0)
 
 
-def _by_trials(rows: Iterable[ScoreRow], most: int) -> Iterator[tuple[int, list[ScoreRow]]]:
-    """The rows of so many trials at a time, and of how many they are with those before: a trial with one score counts
-    as scored, so all are kept at once."""
-    together: list[ScoreRow] = []
-    count = 0
+def _by_trials(rows: Iterable[ScoreRow], trials: int) -> Iterator[tuple[int, list[ScoreRow]]]:
+    """After each trial how many there were, and, after so many and at the end, the rows since the last time: a trial
+    with one score counts as scored, so all of its scores are written at once."""
+    count, together = 0, list[ScoreRow]()
     for count, (_, scores) in enumerate(itertools.groupby(rows, key=lambda row: row[:3]), 1):
         together.extend(scores)
-        if count % most == 0:
+        if count % trials:
+            yield count, []
+        else:
             yield count, together
             together = []
-    if together:
-        yield count, together
+    yield count, together

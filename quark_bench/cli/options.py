@@ -17,10 +17,30 @@ Insecure = Annotated[
 Out = Annotated[Path, typer.Option("--out", help="Folder that holds the runs.")]
 RunName = Annotated[str, typer.Argument(help="A run's path, its id, or last.", show_default=False)]
 Prompts = Annotated[
-    Path | None, typer.Argument(help="Prompt file: .jsonl, .csv, .tsv or .parquet.", show_default=False)
+    Path | None,
+    typer.Argument(
+        help="Prompt file: .jsonl, .json, .csv, .tsv, .parquet or .yaml, or .gz of one.", show_default=False
+    ),
 ]
 Workers = Annotated[int | None, typer.Option(help="Worker processes.  [default: cores, at most 4]", show_default=False)]
-InFlight = Annotated[int, typer.Option(help="Prompts under way at once in arm async.")]
+InFlight = Annotated[
+    int | None,
+    typer.Option(
+        help="Prompts under way at once in arm async; with --rate, at most.  [default: 8; 1,000 with --rate]",
+        show_default=False,
+    ),
+]
+Rate = Annotated[
+    str | None,
+    typer.Option(
+        help="Open load: start so many prompts a second, whether or not others have ended; 5..50 rises.",
+        show_default=False,
+    ),
+]
+ArrivalsNamed = Annotated[
+    str | None,
+    typer.Option("--arrivals", help="constant, poisson, burst or burst:N.  [default: poisson]", show_default=False),
+]
 GranularityName = Annotated[str, typer.Option(help="What is one Dask task: auto, agent or chunk.")]
 Limit = Annotated[int | None, typer.Option(help="Only the first N prompts.", show_default=False)]
 Category = Annotated[str | None, typer.Option(help="Only prompts of this category.", show_default=False)]
@@ -29,12 +49,38 @@ Warmup = Annotated[
     typer.Option(help="Unrecorded trials an arm.  [default: 8, or in flight if more]", show_default=False),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of every draw in the run.")]
-Fields = Annotated[
+FailedIn = Annotated[
+    str | None,
+    typer.Option(
+        help="Only prompts that failed in RUN, or in RUN:SCORER whose score was below 1.",
+        metavar="RUN[:SCORER]",
+        show_default=False,
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(help="Only part 2 of 8 equal ones, of all that is asked for: 2/8.", show_default=False),
+]
+FieldPairs = Annotated[
     list[str] | None,
-    typer.Option("--field", help="FIELD=COLUMN, e.g. text=question; fields: id, text, category, reference, contexts."),
+    typer.Option(
+        "--field", help="FIELD=COLUMN, e.g. text=question; fields: id, text, category, reference, contexts, choices."
+    ),
+]
+FieldsFile = Annotated[
+    Path | None,
+    typer.Option(help="TOML that tells fields.  [default: beside the prompts, of their name]", show_default=False),
+]
+TemplateText = Annotated[
+    str | None,
+    typer.Option(help="The prompt's text of several columns: '{context} Question: {question}'.", show_default=False),
 ]
 Knowledge = Annotated[
-    Path | None, typer.Option(help="JSONL of id, text that replaces quark's knowledge.", show_default=False)
+    str | None,
+    typer.Option(
+        help="JSONL of id, text that replaces quark's knowledge; contexts: those of all prompts in the file.",
+        show_default=False,
+    ),
 ]
 Scores = Annotated[
     list[str] | None,
@@ -51,7 +97,26 @@ Clusters = Annotated[
     str | None,
     typer.Option(help="Field by which prompts depend on one another: document, category, ...", show_default=False),
 ]
-ModelName = Annotated[str, typer.Option("--model", help="What quark's reasoning asks: offline.")]
+ModelName = Annotated[str, typer.Option("--model", help="What agents ask: offline (quark), openai:NAME or replay:RUN.")]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        help="Server of an openai: model.  [default: OPENAI_BASE_URL, else https://api.openai.com/v1]",
+        show_default=False,
+    ),
+]
+ApiKeyEnv = Annotated[
+    str | None,
+    typer.Option(
+        help="Environment variable that holds its key.  [default: OPENAI_API_KEY]", metavar="NAME", show_default=False
+    ),
+]
+Prices = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML with what models cost: ['NAME'], usd_per_million_in, usd_per_million_out.", show_default=False
+    ),
+]
 Latency = Annotated[
     str | None,
     typer.Option(
@@ -60,13 +125,17 @@ Latency = Annotated[
     ),
 ]
 Slos = Annotated[
-    list[str] | None, typer.Option("--slo", help="An objective that decides the exit code: 'p95_latency_s<2'.")
+    list[str] | None,
+    typer.Option("--slo", help="An objective that decides the exit code: 'p95_latency_s<2', 'latency_s<2@99%'."),
 ]
 Faults = Annotated[
     list[str] | None,
     typer.Option(
         "--chaos", help="Faults to inject: 'AGENT: error=SHARE, delay=DURATION@SHARE'; * is every other agent."
     ),
+]
+Speed = Annotated[
+    float | None, typer.Option(help="Replay so many times as fast as it was recorded.", show_default=False)
 ]
 RequestsPerS = Annotated[
     float | None, typer.Option("--requests-per-s", help="Requests a second to the model, over all workers.")
