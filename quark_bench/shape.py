@@ -207,6 +207,7 @@ _MANIFEST = _object(
     warmup=_count,
     scorers=_list_of(_name),
     score_versions_=_map_of(_text),
+    scoring_under_way_=_list_of(_name),
     clusters_=_or_none(_name),
     slos=_list_of(_text),
     chaos_=_or_none(_text),

@@ -25,6 +25,8 @@ from quark_bench.execute.trial import Bench, Case, Wired, run_trial
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Arm, Strategy
 
+from .forked import run
+
 ROOT = Path(__file__).parents[1]
 ALONE = Arm("alone", Strategy.PARALLEL, 1)
 both = pytest.mark.parametrize("strategy", Strategy)
@@ -414,3 +416,42 @@ def test_a_file_that_is_no_cache_stops_the_run_before_it_starts(inline, run_with
     path.write_text("my notes\n" * 200)
     with pytest.raises(DataError, match="move it away"):
         run_with(inline, 2, "cached.py:pipeline", cache=path)
+
+
+TWO_STEPS = """
+from pathlib import Path
+from quark_bench import Pipeline, agent
+
+def called(name):
+    with Path("calls.log").open("a") as log:
+        log.write(name + "\\n")
+
+@agent(cache=True)
+async def reasoning(prompt):
+    called("reasoning")
+    return prompt.text.upper()
+
+@agent(cache=True)
+async def planning(reasoning):
+    called("planning")
+    return f"1. {reasoning}"
+
+pipeline = Pipeline("two", [reasoning, planning], answer="planning")
+"""
+
+
+def test_a_changed_planning_runs_planning_only(tmp_path):
+    (tmp_path / "prompts.jsonl").write_text("".join(f'{{"text": "prompt {n}"}}\n' for n in range(3)))
+    steps, log = tmp_path / "steps.py", tmp_path / "calls.log"
+
+    def calls(source):
+        steps.write_text(source)
+        log.write_text("")
+        options = ["--cache", "outputs.sqlite", "--on", "inline", "--arm", "async", "--warmup", "0"]
+        ended = run("quark-bench", "run", "prompts.jsonl", "--pipeline", "steps.py:pipeline", *options, folder=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        return sorted(log.read_text().split())
+
+    assert calls(TWO_STEPS) == ["planning"] * 3 + ["reasoning"] * 3
+    assert calls(TWO_STEPS.replace("1. ", "First: ")) == ["planning"] * 3
+    assert calls(TWO_STEPS.replace("1. ", "First: ")) == []

@@ -21,11 +21,10 @@ from hypothesis import strategies as st
 
 import quark_bench
 from quark_bench import Dataset, Pipeline, Run, agent, bench
-from quark_bench import run as run_module
 from quark_bench.cli.app import call
 from quark_bench.cli.look import ls
 from quark_bench.errors import DataError, RunNotFoundError, UsageError
-from quark_bench.sources import read_bounded
+from quark_bench.sources import read_bounded, recall
 
 from .test_cli import quark_bench as command
 
@@ -262,7 +261,7 @@ def test_a_manifest_that_names_a_trap_as_its_data_set_shows_no_prompts(run_path,
     path = str(place(tmp_path))
     rewrite(run_path, lambda manifest: manifest["dataset"].update(path=path))
     with pytest.raises(DataError):
-        read_bounded(path, {}, run_module.LARGEST_DATASET)
+        read_bounded(path, {}, recall.LARGEST_DATASET)
     begun_s = time.monotonic()
     assert Run(run_path).prompts == {}
     assert time.monotonic() - begun_s < 10

@@ -1,4 +1,4 @@
-"""A gate's result as JUnit XML."""
+"""A gate's result, and a run's prompts, as JUnit XML."""
 
 from dataclasses import replace
 from xml.etree import ElementTree
@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quark_bench import Dataset, Pipeline, Prompt, agent, bench
 from quark_bench.report.junit import junit_xml
 from quark_bench.rule import Verdict
 
@@ -79,3 +80,32 @@ def test_no_name_breaks_the_xml(name):
     text = junit_xml(hostile(f"]]></failure><x/>\x00\x1b\ud800\uffff{name}"))
     assert ElementTree.fromstring(text).find(".//x") is None
     text.encode("utf-8")
+
+
+# -- prompts of a run
+
+
+@agent
+async def cut(prompt):
+    if prompt.id == "p-0":
+        raise ValueError("no <such> order")
+    return prompt.text
+
+
+def test_a_prompt_fails_where_a_trial_failed_or_a_score_is_below_its_threshold(tmp_path):
+    prompts = [Prompt(f"p-{n}", "red cat", reference=("red cat" if n != 1 else "red dog sat",)) for n in range(4)]
+    scores = ["f1:threshold=0.5", "exact"]  # without a threshold, a 0 fails nothing
+    pipeline = Pipeline("cuts", [cut])
+    options = {"arms": ["sync", "async"], "on": "inline", "warmup": 0, "repeats": 2, "out": tmp_path}
+    run = bench(Dataset(prompts, "few"), pipeline, scores=scores, **options)
+    (file,) = run.export("junit", tmp_path / "prompts.xml")
+    suites = ElementTree.parse(file).getroot()
+    assert (suites.get("tests"), suites.get("failures")) == ("8", "4")
+    assert [suite.get("name") for suite in suites] == ["quark-bench sync", "quark-bench async"]
+    found = {case.get("name"): case.find("failure") for case in suites[1].iter("testcase")}
+    assert [found[f"p-{n}"] is None for n in range(4)] == [False, False, True, True]
+    assert (found["p-0"].get("type"), found["p-1"].get("type")) == ("failed", "score")
+    assert found["p-0"].text.startswith("repeat 0: cut: ValueError: no <such> order, after ")
+    assert found["p-1"].text.startswith("repeat 0: f1_pass: 0.400 is below 0.5")
+    mean_s = run.records.query("arm == 'async' and prompt_id == 'p-2'")["latency_s"].mean()
+    assert float(suites[1].findall("testcase")[2].get("time")) == pytest.approx(mean_s, abs=1e-6)
