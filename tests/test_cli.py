@@ -613,7 +613,10 @@ def test_a_pyproject_without_settings_changes_nothing(here):
 # -- help
 
 
-@pytest.mark.parametrize("command", ["", "run", "graph", "ls", "show", "report", "compare", "index", "history", "init"])
+@pytest.mark.parametrize(
+    "command",
+    ["", "run", "graph", "ls", "show", "report", "compare", "index", "history", "init", "score", "export", "import"],
+)
 def test_help_fits_80_columns_and_shows_an_example(tmp_path, command):
     told = quark_bench(tmp_path, *command.split(), "--help")
     assert (told.code, told.err) == (0, "")

@@ -45,7 +45,8 @@ def export_command(
         Path,
         typer.Option("--out", help="A folder for inspect, csv and parquet, else a file.", show_default=False),
     ],
-    runs: Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")] = Path("reports"),
+    # What other commands call --out, so that [tool.quark-bench] sets it for all of them.
+    out: Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")] = Path("reports"),
 ) -> int:
     """Write a run in the form of other tools, and print the paths.
 
@@ -60,7 +61,7 @@ def export_command(
     """
     from quark_bench.cli import exchange
 
-    return exchange.export(run, to, target, runs)
+    return exchange.export(run, to, target, out)
 
 
 def import_command(
