@@ -20,11 +20,11 @@ from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import BUILT_IN_ARMS, Arm, Granularity, Plan, built_in_arm, make_plan
 from quark_bench.progress import shows_progress
-from quark_bench.resolve import resolve
+from quark_bench.resolve import resolve, resolve_scorers
 from quark_bench.resume import continued
 from quark_bench.reuse import described_cache, opened_cache, with_cache
 from quark_bench.run import Run
-from quark_bench.scoring import default_scorers, scorers_named
+from quark_bench.score_measures import clusters_of
 from quark_bench.slo import parse_slo, require_known
 from quark_bench.user_code import pack_pipeline
 
@@ -49,6 +49,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     scores: Sequence[str] | None = None,
     slos: Sequence[str] = (),
     chaos: str | Sequence[str] = (),
+    clusters: str | None = None,
     cache: str | Path | None = None,
     use: ModelUse = AS_IT_COMES,
     out: str | Path = "reports",
@@ -62,7 +63,9 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     arms or Arm objects; None means sync, parallel, async. `on` is `local`, `inline`, a scheduler's address or file,
     or a TOML file; `insecure` allows a plain address beyond this machine.
     `workers` None means the cores, at most 4. `granularity` is auto, agent or chunk. `warmup` None means
-    max(8, in flight) trials an arm. `scores` None means all that fit where the data set has references. `chaos`
+    max(8, in flight) trials an arm. `scores` are scorers as `--score` takes them; None means exact, contains, number
+    and f1 where the data set has references. `clusters` names a field of the prompts' metadata: prompts that share it
+    count as dependent in the intervals of scores. `chaos`
     injects faults at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `cache` is a file in which the outputs of agents
     with `cache=True` are kept between runs, and from which equal calls are answered, on each machine its own. `use`
     limits the pipeline's model over all workers, records its answers, or sets a budget. `resume` names an unfinished
@@ -73,14 +76,18 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     watcher = watcher or Silent()
     chosen = [arm if isinstance(arm, Arm) else built_in_arm(arm, in_flight) for arm in arms or BUILT_IN_ARMS]
     plan = make_plan(chosen, len(dataset), repeats=repeats, seed=seed, warmup=warmup)
-    scorers = default_scorers(dataset) if scores is None else scorers_named(scores)
-    require_known(map(parse_slo, slos), [arm.name for arm in plan.arms], measure_names([s.name for s in scorers]))
+    scorers = resolve_scorers(scores, dataset)
+    clusters_of(dataset, clusters)  # before any work is done
+    require_known(
+        map(parse_slo, slos), [arm.name for arm in plan.arms], measure_names([s.name for s in scorers], repeats)
+    )
     store.check_out(out)
     main, shipments = resolve_pipelines(pipeline, plan)
     require_model(use, main, plan)
     disturbed = chosen_chaos(chaos, main, plan)
     manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
     manifest |= as_asked(command, slos, disturbed, described_cache(cache, main, plan), use)
+    manifest |= {"clusters": clusters, "score_versions": {each.name: each.version for each in scorers}}
     path = None if resume is None else store.find_run(resume, out)
     if path is not None:
         manifest = continued(path, manifest)

@@ -13,11 +13,17 @@ Difference = tuple[str, str, str]
 """What differs, and what it is in the first and in the second run; empty where a run does not say."""
 
 
+def scored_by(manifest: Manifest) -> dict[str, str]:
+    """The version of each scorer by its name, with which its scores compare; runs of old have the first of each."""
+    versions = manifest.get("score_versions") or {}
+    return {name: str(versions.get(name, "1")) for name in manifest["scorers"]}
+
+
 def changed_questions(then: Manifest, now: Manifest) -> list[str]:
     """What was asked otherwise, so that only a part of both runs compares: data set, scorers, model."""
     differences = {
         "the data set changed": then["dataset"]["hash"] != now["dataset"]["hash"],
-        "the scorers changed": then["scorers"] != now["scorers"],
+        "the scorers changed": scored_by(then) != scored_by(now),
         "the model changed": then["pipeline"]["model"] != now["pipeline"]["model"],
     }
     return [what for what, differs in differences.items() if differs]

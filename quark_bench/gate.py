@@ -32,13 +32,13 @@ from quark_bench.parts import count_statuses, list_tables
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Arm, Plan, blocks_a_repeat, built_in_arm, make_plan
 from quark_bench.progress import shows_progress
-from quark_bench.resolve import resolve
+from quark_bench.resolve import resolve, resolve_scorers
 from quark_bench.resume import continued
 from quark_bench.rule import alarms, confirm
 from quark_bench.run import Run
-from quark_bench.scoring import default_scorers, scorers_named
+from quark_bench.score_measures import clusters_of
 from quark_bench.slo import parse_slo, require_known
-from quark_bench.weigh_gate import Stored, Weighed, clusters_of, told_result, weigh
+from quark_bench.weigh_gate import Stored, Weighed, told_result, weigh
 
 REPEATS = 5
 FEWEST_BLOCK_PAIRS = 15
@@ -107,8 +107,8 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
     watcher = watcher or Silent()
     path = None if resume is None else store.find_run(resume, out)
     begun = None if path is None else _begun(path)
-    scorers = default_scorers(dataset) if scores is None else scorers_named(scores)
-    require_known(map(parse_slo, slos), ARMS, measure_names([scorer.name for scorer in scorers]))
+    scorers = resolve_scorers(scores, dataset)
+    require_known(map(parse_slo, slos), ARMS, measure_names([scorer.name for scorer in scorers], repeats))
     store.check_out(out)
     how, by_cluster = arm if isinstance(arm, Arm) else built_in_arm(arm, in_flight), clusters_of(dataset, clusters)
     watcher.stage("looking at the baseline")
@@ -120,6 +120,7 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
         disturbed = chosen_chaos(chaos, main, plan)
         manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
         manifest |= as_asked(command, slos, disturbed, None, use)
+        manifest |= {"clusters": clusters, "score_versions": {each.name: each.version for each in scorers}}
         manifest |= {"gating": _gating(baseline, once, repeats)}
         if path is not None:
             manifest = continued(path, manifest)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from quark_bench import stats
 from quark_bench.critical_path import Layout, shares
 from quark_bench.record import ENGINE_FAULT
+from quark_bench.score_measures import Repeated, about_score, measure_score, score_names
 from quark_bench.span_sums import SpanSums
 from quark_bench.stats import Floats, Groups, Interval
 from quark_bench.trials import SCORE_PREFIX, Trials, block_numbers, is_answered, numbers
@@ -73,21 +74,28 @@ class Measure:
     note: str = ""
 
 
-def measure_names(scorers: Iterable[str] = ()) -> tuple[str, ...]:
+def measure_names(scorers: Iterable[str] = (), repeats: int = 1) -> tuple[str, ...]:
     """The names of all measures of an arm, known before anything has run."""
-    return (*_UNITS, *(f"{SCORE_PREFIX}{name}{end}" for name in scorers for end in ("", "_answered")))
+    return (*_UNITS, *score_names(scorers, repeats))
 
 
 def measure_arm(
-    trials: Trials, arm: str, sums: SpanSums, in_flight: int, usage: Sequence[Mapping[str, Any]]
+    trials: Trials,
+    arm: str,
+    sums: SpanSums,
+    in_flight: int,
+    usage: Sequence[Mapping[str, Any]],
+    how: Repeated | None = None,
 ) -> dict[str, Measure]:
     """All measures of one arm, from its records and what its spans add up to.
 
     `usage` has rows of `block, arm, cpu_s, peak_memory_bytes`; rows of other arms are passed over. Means
     and medians of ratios are over answered records (ok and degraded); percentiles count a failure as slower than
-    everything. Records of one prompt count as one observation in intervals. Totals have no interval.
+    everything. Records of one prompt count as one observation in intervals, in those of scores records of one cluster
+    of `how`, whose None is the repeats that there are and no clusters. Totals have no interval.
     """
-    names = measure_names(trials.scorers)
+    how = how or Repeated(int(trials.records(["repeat"], arm)["repeat"].nunique()))
+    names = measure_names(trials.scorers, how.repeats)
     status = trials.records(["status"], arm)
     if status.empty:
         return {name: _measure(name, Interval(None, None, None, 0, "no records")) for name in names}
@@ -99,7 +107,7 @@ def measure_arm(
         **_concurrency(sums),
         **_price(records, usage),
         **_outcomes(records, sums),
-        **_scores(records),
+        **_scores(records, how),
     }
     return {name: _measure(name, found[name]) for name in names}
 
@@ -138,13 +146,13 @@ def _prompts(trials: Trials, arm: str) -> Groups | None:
 
 
 def unit_of(name: str) -> Unit:
-    """The unit of a measure; names that are none of the built-in ones are scores."""
-    return _UNITS.get(name, (SCORE, Direction.HIGHER))[0]
+    """The unit of a measure; names that are none of the built-in ones are about scores."""
+    return (_UNITS.get(name) or about_score(name))[0]
 
 
 def direction_of(name: str) -> Direction:
     """Which way a measure improves; of scores, higher is better."""
-    return _UNITS.get(name, (SCORE, Direction.HIGHER))[1]
+    return (_UNITS.get(name) or about_score(name))[1]
 
 
 def _measure(name: str, found: Interval) -> Measure:
@@ -271,21 +279,11 @@ def _outcomes(records: _Records, sums: SpanSums) -> Intervals:
     }
 
 
-def _scores(records: _Records) -> Intervals:
+def _scores(records: _Records, how: Repeated) -> Intervals:
     found: Intervals = {}
     for name in records.trials.scorers:
-        scored = records.columns("status", SCORE_PREFIX + name)
-        for end, given in (("", score_or_zero(scored, name)), ("_answered", numbers(scored, SCORE_PREFIX + name))):
-            counted = np.isfinite(given) & (records.answered | (end == ""))
-            found[f"{SCORE_PREFIX}{name}{end}"] = stats.mean_interval(
-                given[counted], groups=records.prompts_of(counted)
-            )
+        found |= measure_score(records.columns("status", "prompt_id", SCORE_PREFIX + name), name, how)
     return found
-
-
-def score_or_zero(records: pd.DataFrame, scorer: str) -> Floats:
-    """The scores by that scorer, 0 for a failed record and NaN for an answered one that was not scored."""
-    return np.where(is_answered(records), numbers(records, SCORE_PREFIX + scorer), 0.0)
 
 
 COUNTED = ("calls", "failed", "fallback", "skipped", "cached", "retries", "refused")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 import time
@@ -9,6 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+import pandas as pd
 
 from quark_bench import store
 from quark_bench.dataset import Dataset
@@ -22,11 +25,16 @@ from quark_bench.model_use import Budget, parse_budget
 from quark_bench.parts import count_statuses, list_tables
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import Block, Chunk, Plan
-from quark_bench.record import Batch
+from quark_bench.record import Batch, RecordStatus
 from quark_bench.resume import continuing, layout_of
 from quark_bench.reuse import counted
 from quark_bench.run import Run, measures_as_data
-from quark_bench.scoring import Scorer, score_records
+from quark_bench.scoring import Answered, AskedScorer, Overall, ScoreRow, asks_models, score_records
+
+ANSWERED = ("arm", "repeat", "prompt_id", "answer", "latency_s", "cost_usd", "status")
+"""Columns of a record that are looked at to score it."""
+KEPT_TOGETHER = 100
+"""Records whose scores are written at once where models judge: what was paid is not to be lost."""
 
 
 class Watcher(Protocol):
@@ -48,6 +56,10 @@ class Watcher(Protocol):
         """A chunk has come back."""
         ...
 
+    def scored(self, done: int, records: int) -> None:
+        """So many of the records are scored, where that takes time: models judge."""
+        ...
+
 
 class Silent:
     """A watcher that shows nothing."""
@@ -56,6 +68,7 @@ class Silent:
     def began(self, plan: Plan, dashboard: str | None) -> None: ...
     def finished_before(self, arm: str, trials: int) -> None: ...
     def advanced(self, batch: Batch) -> None: ...
+    def scored(self, done: int, records: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +79,7 @@ class Task:
     plan: Plan
     pipeline: Pipeline
     shipments: Mapping[str, Shipment]
-    scorers: Sequence[Scorer]
+    scorers: Sequence[AskedScorer | Overall]
     granularity: str
     out: str | Path
 
@@ -104,7 +117,7 @@ def record_blocks(
 
     def ask_to_end() -> None:
         executor.drain.begin()
-        watcher.stage(f"ending what is under way, {DRAIN_S:.0f} s at most; Ctrl-C again quits at once")
+        watcher.stage(f"ending what is under way, {DRAIN_S:.0f} s at most; Ctrl-C quits")
 
     began_s = time.perf_counter()
     try:
@@ -229,7 +242,12 @@ def _usage(block: Block, before: Consumption, after: Consumption) -> dict[str, A
 def conclude(task: Task, path: Path, manifest: Manifest, watcher: Watcher) -> Run:
     """Score what was measured, keep its measures, and check that no trial was lost. Raises ConservationError."""
     watcher.stage("scoring and weighing")
-    _score(path, task.dataset, task.scorers, layout_of(manifest).chunks(task.plan))
+    try:
+        _score(path, task, layout_of(manifest).chunks(task.plan), watcher)
+    except KeyboardInterrupt:  # what has been scored is kept, and the rest of it is scored when the run is continued
+        manifest["state"] = "interrupted"
+        store.write_manifest(path, manifest)
+        raise RunInterrupted(path, continuing(manifest, path)) from None
     run = Run(path, task.dataset)
     ended = manifest["conservation"]
     manifest["state"] = "failed" if ended["not_run"] else "complete"
@@ -247,24 +265,46 @@ def conclude(task: Task, path: Path, manifest: Manifest, watcher: Watcher) -> Ru
 
 def _score(
     path: Path,
-    dataset: Dataset,
-    scorers: Sequence[Scorer],
+    task: Task,
     chunks: Iterable[Chunk],
+    watcher: Watcher,
     clock: Callable[[], float] = time.perf_counter,
 ) -> None:
     """Score the records that are not yet, part by part; the prompts of a part's records are those of its chunks."""
-    if not scorers:
+    if not task.scorers:
         return
-    scored = store.scored_trials(path)
+    scored, waits = store.scored_trials(path), asks_models(task.scorers)
     ranges = {(chunk.block.index, chunk.index): slice(chunk.start, chunk.stop) for chunk in chunks}
+    done, trials = 0, task.plan.planned
     for part in list_tables(path).records.parts():
-        records = part.read(["block", "chunk", "arm", "repeat", "prompt_id", "answer"])
+        records = part.read(["block", "chunk", *ANSWERED])
         here = dict.fromkeys(zip(records["block"], records["chunk"], strict=True))
-        prompts = {prompt.id: prompt for place in here for prompt in dataset.prompts[ranges[place]]}
-        trials = zip(records["arm"], records["repeat"], records["prompt_id"], records["answer"], strict=True)
-        answered = (
-            (arm, int(repeat), prompt, answer if isinstance(answer, str) else None)
-            for arm, repeat, prompt, answer in trials
-            if (arm, repeat, prompt) not in scored
-        )
-        store.write_scores(path, score_records(answered, prompts, scorers, clock))
+        prompts = {prompt.id: prompt for place in here for prompt in task.dataset.prompts[ranges[place]]}
+        waiting = [each for each in _answered(records) if each[:3] not in scored]
+        done += len(records) - len(waiting)
+        rows = score_records(waiting, prompts, task.scorers, clock)
+        for together in _by_trials(rows, KEPT_TOGETHER if waits else len(waiting)):
+            store.write_scores(path, together)
+            done += len({row[:3] for row in together})
+            if waits:
+                watcher.scored(done, trials)
+
+
+def _answered(records: pd.DataFrame) -> Iterator[Answered]:
+    """A failed trial has no answer, even where one of its agents gave some: nobody pays to have it judged."""
+    columns = (records[name].tolist() for name in ANSWERED)
+    for arm, repeat, prompt_id, answer, latency_s, cost_usd, status in zip(*columns, strict=True):
+        given = answer if isinstance(answer, str) and status != RecordStatus.FAILED else None
+        yield Answered(arm, repeat, prompt_id, given, latency_s, cost_usd if cost_usd > 0 else 0.0)
+
+
+def _by_trials(rows: Iterable[ScoreRow], trials: int) -> Iterator[list[ScoreRow]]:
+    """The rows of so many trials at a time: a trial with one score counts as scored, so all are kept at once."""
+    together: list[ScoreRow] = []
+    for count, (_, scores) in enumerate(itertools.groupby(rows, key=lambda row: row[:3]), 1):
+        together.extend(scores)
+        if count % trials == 0:
+            yield together
+            together = []
+    if together:
+        yield together

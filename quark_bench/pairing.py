@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from quark_bench.measures import score_or_zero
+from quark_bench.score_measures import score_or_zero
 from quark_bench.stats import Floats, Groups
 from quark_bench.trials import SCORE_PREFIX
 

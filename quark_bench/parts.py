@@ -115,6 +115,7 @@ SCORES = pa.schema(
         ("explanation", pa.string()),
         ("scored_s", pa.float64()),
         ("cost_usd", pa.float64()),
+        ("order_bias", pa.float64()),
     ]
 )
 SCHEMAS = {"records": RECORDS, "spans": SPANS, "calls": CALLS, "scores": SCORES}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from quark_bench import store
+from quark_bench.comparable import scored_by
 from quark_bench.errors import UsageError
 from quark_bench.layout import Layout
 from quark_bench.manifest import Manifest
@@ -49,7 +50,7 @@ def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "the latency profile": manifest["pipeline"]["latency_profile"],
         "what it learns in": manifest["pipeline"].get("learns_in"),
         "the model": manifest["pipeline"]["model"],
-        "the scores": manifest["scorers"],
+        "the scores": scored_by(manifest),
         "the chaos": manifest.get("chaos"),
         "the cache": (manifest.get("cache") or {}).get("file"),
     }

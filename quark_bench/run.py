@@ -27,6 +27,8 @@ from quark_bench.parts import list_tables
 from quark_bench.plan import BUILT_IN_ARMS
 from quark_bench.progress import waiting
 from quark_bench.report.findings import Findings
+from quark_bench.report.scoring import scored
+from quark_bench.score_measures import Repeated, clusters_in
 from quark_bench.slo import DEFAULT_SLOS, SloResult, check, parse_slo
 from quark_bench.sources import read_bounded
 from quark_bench.span_sums import SpanSums, sum_spans
@@ -136,10 +138,20 @@ class Run:
         with waiting("weighing"):
             return {
                 arm["name"]: measure_arm(
-                    self.trials, arm["name"], self._span_sums[arm["name"]], arm["in_flight"], self.manifest["usage"]
+                    self.trials,
+                    arm["name"],
+                    self._span_sums[arm["name"]],
+                    arm["in_flight"],
+                    self.manifest["usage"],
+                    self._repeated,
                 )
                 for arm in self.manifest["arms"]
             }
+
+    @cached_property
+    def _repeated(self) -> Repeated:
+        field = self.manifest.get("clusters")
+        return Repeated(self.manifest["repeats"], field and clusters_in(self.prompts.values(), field))
 
     def compare(self, a: str, b: str) -> Comparison:
         """Arm `b` against arm `a`, paired by prompt; ratios above 1 mean that `b` is faster.
@@ -323,6 +335,7 @@ def summary(run: Run) -> dict[str, Any]:
             }
             for each in run.findings.comparisons
         ],
+        "scoring": {name: sums.as_data() for name, sums in scored(run.findings).items()},
         "breakers": list(run.findings.breakers),
         "model_limits": list(run.findings.rations),
         "budget": run.manifest.get("budget"),

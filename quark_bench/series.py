@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ def series_of(manifest: Mapping[str, Any]) -> Series:
     parts = {
         "pipeline": _shape(pipeline),
         "data set": _told(_within(manifest, "dataset"), "hash")[:ID_LENGTH],
-        "scorers": ", ".join(sorted(map(str, _listed(manifest, "scorers")))) or NONE,
+        "scorers": ", ".join(sorted(_scorers(manifest))) or NONE,
         "model": _told(pipeline, "model", NONE),
         "arms": ", ".join(map(_arm, _listed(manifest, "arms"))) or UNKNOWN,
         "repeats": _told(_within(manifest, "gating") or manifest, "repeats"),  # an alarm doubles those of a gate
@@ -64,6 +64,13 @@ def _shape(pipeline: Mapping[str, Any]) -> str:
     """`support: retrieval, reasoning (retrieval); answer reasoning`."""
     agents = ", ".join(map(_agent, _listed(pipeline, "agents"))) or UNKNOWN
     return f"{_told(pipeline, 'name')}: {agents}; answer {_told(pipeline, 'answer')}"
+
+
+def _scorers(manifest: Mapping[str, Any]) -> Iterator[str]:
+    versions = _within(manifest, "score_versions")
+    for name in map(str, _listed(manifest, "scorers")):
+        version = versions.get(name, "1")
+        yield name if version == "1" else f"{name} ({version})"
 
 
 def _agent(agent: Any) -> str:

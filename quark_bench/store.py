@@ -5,7 +5,8 @@ directory.
 
 Formats of the directory:
     1   first one
-    2   calls/: one row per question to a model; spans tell waited_s, and the outputs of agents that are scored
+    2   calls/: one row per question to a model; spans tell waited_s, and the outputs of agents that are scored; scores
+        tell order_bias, and have no value where a record could not be judged
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from quark_bench.parts import RECORDS, StoredTable, StoredTables
 
-CODED = frozenset({"arm", "status", "agent", "worker"})
+CODED = frozenset({"arm", "status", "agent", "worker", "scorer"})
 """Columns of few different texts, held as categories."""
 TRIAL = ["arm", "repeat", "prompt_id"]
 
@@ -33,8 +33,9 @@ class StoredTrials:
     @cached_property
     def _scores(self) -> pd.DataFrame:
         """A row per trial, a column `score_<name>` per scorer that judged any."""
-        scores = self._tables.scores.read([*TRIAL, "scorer", "value"])
-        wide = scores.pivot_table(index=TRIAL, columns="scorer", values="value", aggfunc="last")
+        scores = self._tables.scores.read([*TRIAL, "scorer", "value"], coded=["arm", "scorer"])
+        scores = scores.astype({"arm": "string"}).drop_duplicates([*TRIAL, "scorer"], keep="last")
+        wide = scores.set_index([*TRIAL, "scorer"])["value"].unstack("scorer")
         return wide[[name for name in self._judged_by if name in wide]].add_prefix("score_")
 
     def with_scores(self, records: pd.DataFrame) -> pd.DataFrame:
@@ -60,6 +61,10 @@ class StoredTrials:
             found = part.read(columns, where, CODED | {"prompt_id"})
             if len(found):
                 yield found
+
+    def scores(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        for part in self._tables.scores.parts():
+            yield part.read(columns, coded=CODED)
 
     def of_prompts(self, prompt_ids: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
         where = pc.field("prompt_id").isin(pa.array(prompt_ids, pa.string()))

@@ -47,6 +47,10 @@ class Trials(Protocol):
         in one part. The same parts come however often they are asked for."""
         ...
 
+    def scores(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """These columns of the scores as they were given, part by part; those without a `value` could not be judged."""
+        ...
+
     def of_prompts(self, prompt_ids: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The records and the spans of these few prompts, whole."""
         ...
@@ -73,6 +77,9 @@ class FrameTrials:
 
     def spans(self, columns: Sequence[str], arm: str | None = None) -> Iterator[pd.DataFrame]:
         yield _of_arm(self.all_spans, arm)[list(columns)]
+
+    def scores(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        yield from ()
 
     def of_prompts(self, prompt_ids: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
         records, spans = self.all_records, self.all_spans

@@ -117,17 +117,35 @@ def find_pipeline(named: str) -> tuple[Pipeline, NamedPipeline]:
     place, separator, attribute = named.rpartition(":")
     if not separator or not place or not attribute:
         raise PipelineError(f"--pipeline {named!r}: write FILE.py:NAME or package.module:NAME (or quark)")
+    tree, module, file = _find_module(f"--pipeline {named!r}", place)
+    shipment = NamedPipeline(tree, module, file, attribute, _key(tree.digest, module, attribute))
+    return shipment.load(), shipment
+
+
+def find_function(named: str) -> tuple[Any, str]:
+    """What stands at `FILE.py:NAME` or `package.module:NAME`, to be called here, and the sha256 of its source text.
+
+    Raises PipelineError naming the file and line where it is missing or raises on import.
+    """
+    place, _, attribute = named.rpartition(":")
+    tree, module, file = _find_module(named, place)
+    loaded = _import(_use(tree), module, file)
+    if not hasattr(loaded, attribute):
+        functions = [name for name, value in vars(loaded).items() if inspect.isfunction(value)]
+        raise PipelineError(f"{named}: {place} has no {attribute!r}; functions in it: {', '.join(functions) or 'none'}")
+    return getattr(loaded, attribute), _key(tree.digest, module, attribute)
+
+
+def _find_module(told: str, place: str) -> tuple[SourceTree, str, str]:
+    """The tree that a module given by file or by name stands in, its name, and its file in the tree."""
     if place.endswith(".py"):
         path = Path(place).resolve()
         if not path.is_file():
-            raise PipelineError(f"--pipeline {named!r}: there is no file {place}")
+            raise PipelineError(f"{told}: there is no file {place}")
         root, module = path.parent, path.stem
     else:
-        (root, path), module = _locate(named, place), place
-    tree = SourceTree.of(root, [path])
-    file = str(path.relative_to(root))
-    shipment = NamedPipeline(tree, module, file, attribute, _key(tree.digest, module, attribute))
-    return shipment.load(), shipment
+        (root, path), module = _locate(told, place), place
+    return SourceTree.of(root, [path]), module, str(path.relative_to(root))
 
 
 def pack_pipeline(pipeline: Pipeline) -> PickledPipeline:
@@ -215,16 +233,16 @@ def _root_of(module: str, file: Path) -> Path:
     return file.parents[packages]
 
 
-def _locate(named: str, module: str) -> tuple[Path, Path]:
+def _locate(told: str, module: str) -> tuple[Path, Path]:
     _put_on_path(Path.cwd())
     try:
         spec = importlib.util.find_spec(module)
     except ModuleNotFoundError:
         spec = None
     except Exception as error:
-        raise PipelineError(f"--pipeline {named!r}: {_where(error)}") from error
+        raise PipelineError(f"{told}: {_where(error)}") from error
     if spec is None or spec.origin is None:
-        raise PipelineError(f"--pipeline {named!r}: no module {module!r} here or in this Python's packages")
+        raise PipelineError(f"{told}: no module {module!r} here or in this Python's packages")
     file = Path(spec.origin).resolve()
     return _root_of(module, file), file
 

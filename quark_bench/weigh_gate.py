@@ -20,8 +20,6 @@ from quark_bench.changes import (
     relabelled,
 )
 from quark_bench.comparable import only_in_one, worth_of_stored
-from quark_bench.dataset import Dataset
-from quark_bench.errors import UsageError
 from quark_bench.gate_result import NULL, RUN, AgentChange, GateResult, NullRates
 from quark_bench.manifest import Manifest
 from quark_bench.pairing import PAIRED
@@ -75,16 +73,6 @@ def _beside(records: pd.DataFrame, stored: Stored, repeats: range) -> pd.DataFra
     run, arm = stored
     ours = records.assign(repeat=records["repeat"] - repeats.start)
     return pd.concat([arm_records(run, arm).assign(arm=BASELINE), ours], ignore_index=True).assign(session=0)
-
-
-def clusters_of(dataset: Dataset, field: str | None) -> dict[str, str] | None:
-    """By prompt id, its value in that field of the metadata, or its category. Raises UsageError where none has it."""
-    if field is None:
-        return None
-    found = {each.id: each.category if field == "category" else each.metadata.get(field) for each in dataset}
-    if all(value is None for value in found.values()):
-        raise UsageError(f"--clusters {field}: no prompt has it; name a column of the prompt file, or category")
-    return {name: str(value) for name, value in found.items() if value is not None}
 
 
 def told_result(run: Run, found: Weighed, once: Plan, *, allow_stored: bool) -> GateResult:

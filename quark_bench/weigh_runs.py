@@ -16,6 +16,7 @@ from quark_bench.comparable import (
     dependent_trials,
     environment_differences,
     only_in_one,
+    scored_by,
     worth_of_stored,
 )
 from quark_bench.compare import Comparison, compare_arms, prompts_answered_differently, score_differences
@@ -47,7 +48,9 @@ def compare_sides(first: OneArm, second: OneArm) -> Compared:
     ]
     prompts = _shared_prompts(first[0], second[0], *sides)
     records = _without(pd.concat(sides, ignore_index=True), prompts)
-    scorers = [name for name in first[0].trials.scorers if name in second[0].trials.scorers]
+    versions = scored_by(a.manifest)
+    alike = {name for name, version in scored_by(b.manifest).items() if versions.get(name) == version}
+    scorers = [name for name in first[0].trials.scorers if name in alike and name in second[0].trials.scorers]
     changes, paired = changes_of(records, scorers, side_by_side=one_run), pair_up(records, ARMS)
     if one_run:
         changes = _with_intervals(changes, compare_arms(records, *ARMS, {}, {}), paired)
@@ -187,6 +190,6 @@ def _narrowed(what: str, first: Run, second: Run) -> str:
             return "prompts of equal id are compared; a prompt file is not at hand, so their texts may differ"
         return "only prompts that are the same in both are compared"
     if what == "the scorers changed":
-        return "only scores that both have are compared"
+        return "only scores that both have, of equal options, are compared"
     models = (run.manifest["pipeline"]["model"] or "none" for run in (first, second))
     return f"{', then '.join(models)}"

@@ -230,6 +230,6 @@ def hostile_run(text=MARKUP, layout=HOSTILE_LAYOUT, arms=HOSTILE_ARMS):
     facts["gate"] = gate_results.hostile(text).as_data()
     slos = [replace(result, slo=replace(result.slo, text=text)) for result in run.slos]
     comparisons = [replace(each, answers_differ=(text,), answers_differ_count=1) for each in run.comparisons]
-    prompts = {prompt_id: Prompt(prompt_id, text, text, (text,)) for prompt_id in run.prompts}
+    prompts = {each: Prompt(each, text, text, (text,), (text,), {text: text}) for each in run.prompts}
     more = {"slos": slos, "comparisons": comparisons, "prompts": prompts}
     return replace(with_tables(run, records, spans), manifest=facts, **more)

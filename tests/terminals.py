@@ -31,9 +31,14 @@ class Terminal:
         self._seen = 0
 
     @property
+    def written(self):
+        """All that was written, with colours and cursor movements."""
+        return self._data.decode("utf-8", "replace")
+
+    @property
     def shown(self):
         """All that was shown."""
-        return ESCAPE.sub("", self._data.decode("utf-8", "replace"))
+        return ESCAPE.sub("", self.written)
 
     def type(self, text):
         os.write(self._ours, text.encode())

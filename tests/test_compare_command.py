@@ -11,6 +11,8 @@ from quark_bench import Dataset, Pipeline, Prompt, agent, bench
 from quark_bench.cli.app import call
 from quark_bench.errors import RunNotFoundError, UsageError
 
+from .browsers import browser, faults, page_of
+
 FAST = {"on": "inline", "warmup": 1, "repeats": 3, "scores": ["exact"]}
 MARKUP = "<script>alert(1)</script>"
 
@@ -209,6 +211,12 @@ def test_the_page_is_one_file_without_script_and_text_from_runs_stays_text(kept,
     assert "&lt;script&gt;alert(1)" in page
     assert "A trend, no verdict." in page
     assert "What else differed" in page
+    with browser() as opened:
+        for scheme in ("light", "dark"):
+            size = {"width": 390, "height": 900}
+            with page_of(opened, tmp_path / "page.html", viewport=size, color_scheme=scheme) as shown:
+                assert shown.evaluate("document.documentElement.scrollWidth") <= 390
+                assert faults(shown) == []
 
 
 def test_a_page_that_cannot_be_written_is_exit_2(kept):

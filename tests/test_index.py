@@ -4,12 +4,12 @@ import functools
 from html.parser import HTMLParser
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from quark_bench.cli import index
 from quark_bench.cli.app import call
 from quark_bench.errors import RunNotFoundError
 
+from .browsers import browser, faults, page_of
 from .gate_results import PASSED
 from .kept_runs import keep_again, real_manifest
 
@@ -190,23 +190,24 @@ def test_in_a_browser_the_table_is_searched_and_sorted_and_nothing_leaves_the_pa
     keep(10, 0.1, hostile_series)
     keep(11, 0.1, hostile_series)
     page()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        for width in (1200, 390):
-            requests, complaints = [], []
-            shown = browser.new_page(viewport={"width": width, "height": 900}, color_scheme="dark")
-            shown.on("request", lambda request, requests=requests: requests.append(request.url))
-            shown.on("console", lambda message, complaints=complaints: complaints.append(message.text))
-            shown.on("pageerror", lambda error, complaints=complaints: complaints.append(str(error)))
-            shown.goto((reports / "index.html").as_uri())
-            assert shown.evaluate("document.documentElement.scrollWidth") <= width
-            assert shown.title() == "10 runs in " + str(reports) + " | quark-bench"
-            assert_sorted(shown)
-            assert_searched(shown)
-            assert requests == [(reports / "index.html").as_uri()]
-            assert complaints == []
-            shown.close()
-        browser.close()
+    with browser() as opened:
+        for width, scheme in ((1200, "light"), (390, "dark")):
+            size = {"width": width, "height": 900}
+            with page_of(opened, reports / "index.html", viewport=size, color_scheme=scheme) as shown:
+                assert shown.evaluate("document.documentElement.scrollWidth") <= width
+                assert shown.title() == "10 runs in " + str(reports) + " | quark-bench"
+                assert faults(shown) == []
+                assert_sorted(shown)
+                assert_searched(shown)
+
+
+def test_on_paper_no_column_of_the_index_is_cut_off(keep, page, reports):
+    keep(1, 0.1)
+    page()
+    with browser() as opened, page_of(opened, reports / "index.html", viewport={"width": 720, "height": 900}) as shown:
+        shown.emulate_media(media="print", color_scheme="dark")
+        assert shown.evaluate("document.documentElement.scrollWidth") <= 720
+        assert faults(shown) == []
 
 
 def column(shown, number):

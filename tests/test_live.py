@@ -1,28 +1,23 @@
 """What a person sees while a run goes on."""
 
-import fcntl
+import functools
 import io
 import os
-import pty
 import re
-import struct
-import subprocess
-import sys
-import termios
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from quark_bench.cli.live import LINE_EVERY_S, Display, Lines, Pace, watching
+from quark_bench.cli.live import LINE_EVERY_S, Display, Lines, Pace, bar, watching
 from quark_bench.plan import Arm, Strategy, make_plan
 from quark_bench.record import Batch
 
+from .terminals import ESCAPE, Terminal
+
 SYNC, ASYNC = Arm("sync", Strategy.SEQUENTIAL, 1), Arm("async", Strategy.PARALLEL, 8)
 PLAN = make_plan([SYNC, ASYNC], 100, repeats=2, warmup=0)
-UP = "\x1b[1A"
-ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
 def chunk(arm, count, latency_s=0.2, failed=0):
@@ -32,7 +27,8 @@ def chunk(arm, count, latency_s=0.2, failed=0):
         "status": ["failed"] * failed + ["ok"] * (count - failed),
         "latency_s": [latency_s] * count,
     }
-    return Batch(arm, 0, 0, 0, records, {})
+    spans = {"agent": ["answer"] * count, "attempt": [1] * count, "status": records["status"]}
+    return Batch(arm, 0, 0, 0, records, spans | {"start_s": [0.0] * count, "end_s": [latency_s] * count})
 
 
 def test_a_pace_counts_trials_and_failures():
@@ -96,22 +92,38 @@ def test_the_median_is_over_recent_latencies_only():
         max_size=10,
     )
 )
-def test_the_bar_with_all_that_is_told_is_one_line_of_80_columns(chunks):
-    pace, now_s = Pace(PLAN, 0.0), 0.0
-    for arm, count, took_s, latency_s in chunks:
-        now_s += took_s
-        pace.take(chunk(arm, count, latency_s, failed=count), now_s)
-    console = Console(width=80, file=io.StringIO(), force_terminal=True)
-    with watching(console) as display:
+def test_whatever_comes_back_the_bar_is_one_line_and_no_line_below_it_wraps(chunks):
+    times_s = [0.0]
+    for each in chunks:
+        times_s.append(times_s[-1] + each[2])
+    console = Console(width=80, file=io.StringIO())
+    display = Display(bar(console))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("quark_bench.cli.live.monotonic", functools.partial(next, iter(times_s)))
         display.began(PLAN, None)
-        display._progress.update(display._task, completed=pace.done, status=pace.told())
-        (line,) = console.render_lines(display._progress)
-    assert sum(segment.cell_length for segment in line) <= 80
+        for arm, count, _, latency_s in chunks:
+            display.advanced(chunk(arm, count, latency_s, failed=count))
+    first, *below = console.render_lines(display.drawn(), pad=False)
+    assert [line[0].text.split()[0] for line in below] == ["agents", "answer", "Under"]
+    assert max(sum(segment.cell_length for segment in line) for line in (first, *below)) <= 80
 
 
-def rendered(text):
-    """The lines that the terminal was given, without colours and cursor movements."""
-    return re.split(r"[\r\n]+", ESCAPE.sub("", text))
+def test_what_the_agents_did_is_shown_while_trials_run_and_at_no_other_time():
+    console = Console(width=80, file=io.StringIO(), no_color=True)
+    display = Display(bar(console))
+
+    def seen():
+        return "".join(segment.text for line in console.render_lines(display.drawn()) for segment in line)
+
+    display.stage("warming up")
+    assert "answer" not in seen()
+    display.began(PLAN, None)
+    display.advanced(chunk("sync", 10, failed=3))
+    assert re.search(r"agents in sync .* answer +\S+ +10 +3 +200 ms", seen())
+    display.stage("ending what is under way")
+    assert "answer" not in seen()
+    display.advanced(chunk("async", 10))
+    assert "20/400" in seen()
 
 
 def lines_of(*chunks, times_s, monkeypatch):
@@ -152,23 +164,14 @@ def test_a_terminal_gets_a_bar_that_leaves_nothing_behind():
         watcher.stage("starting workers")
         watcher.began(PLAN, "http://127.0.0.1:8787/status")
         watcher.advanced(chunk("sync", 10))
+        watcher.drawn()
         shown = watcher._progress.tasks[0]
         assert (shown.completed, shown.total, shown.description) == (10, 400, "running")
     assert "Dask dashboard: http://127.0.0.1:8787/status" in ESCAPE.sub("", console.file.getvalue())
     assert console.file.getvalue().endswith("\x1b[2K"), "the bar's line is erased"
 
 
-@pytest.fixture
-def terminal():
-    """A pseudo-terminal of 24 rows and 80 columns: our end, and the program's."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    yield ours, theirs
-    os.close(ours)
-
-
-def test_in_a_terminal_of_80_columns_no_line_wraps(tmp_path, terminal):
-    ours, theirs = terminal
+def test_in_a_terminal_of_80_columns_no_line_wraps_and_what_was_drawn_is_erased(tmp_path):
     (tmp_path / "prompts.csv").write_text("text\n" + "".join(f"prompt {n}\n" for n in range(40)))
     (tmp_path / "waits.py").write_text(
         "import asyncio\n"
@@ -180,34 +183,16 @@ def test_in_a_terminal_of_80_columns_no_line_wraps(tmp_path, terminal):
         "pipeline = Pipeline('a_name_of_some_length', [answer], answer='answer')\n"
     )
     arguments = ["run", "prompts.csv", "--pipeline", "waits.py:pipeline", "--on", "inline", "--warmup", "1"]
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "CI")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "quark_bench", *arguments],
-        cwd=tmp_path,
-        env=environment | {"TERM": "xterm-256color"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    shown = read_all(ours)
-    assert process.wait(timeout=60) == 4
-    process.stdout.close()
-    assert "running" in shown
-    assert "/120" in shown
-    assert re.search(r"(sync|parallel|async) .*/s, p50 .* failed", ESCAPE.sub("", shown))
-    assert max(map(len, rendered(shown))) <= 80
-    assert shown.count(UP) == 1, "only the end goes up a line, to erase the bar"
-
-
-def read_all(descriptor):
-    """What a program writes to its terminal until it closes it."""
-    data = b""
-    while True:
-        try:
-            part = os.read(descriptor, 65_536)
-        except OSError:  # Linux says so when the last writer has gone
-            part = b""
-        if not part:
-            return data.decode()
-        data += part
+    terminal = Terminal("quark-bench", arguments, tmp_path, os.environ)
+    try:
+        terminal.expect(r"running .*/120 .*(sync|parallel|async) .*/s, p50 .* failed")
+        terminal.expect(r"agents in (sync|parallel|async) [^\x1b]*answer +\S+ +\d+ +\d+ +\S+ ms")
+        terminal.expect("writing the report")
+        terminal.expect("Every trial failed")
+        assert terminal.wait() == 4
+    finally:
+        terminal.close()
+    assert terminal.widest <= 80
+    view, _, told = terminal.written.rpartition("\x1b[2K")
+    assert "answer" in view
+    assert "writing the report" not in told, "what was drawn is erased at the end"

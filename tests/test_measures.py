@@ -52,7 +52,7 @@ def _record(start_s: float, latency_s: float, status: str, score: float | None) 
         "tokens_in": 10,
         "tokens_out": 5,
         "cost_usd": 0.01,
-        "score_exact": None if status == "failed" else score,
+        "score_exact": 0.0 if status == "failed" else score,
     }
 
 

@@ -115,7 +115,7 @@ def test_blocks_of_different_sessions_or_sizes_are_no_pair():
 
 def test_a_score_of_a_failure_is_nothing_and_one_that_is_missing_is_unknown():
     table = records(prompts=4, repeats=1, blocks=1)
-    table.loc[of(table, CANDIDATE, prompt_id="p1"), ["status", "score_exact"]] = ["failed", np.nan]
+    table.loc[of(table, CANDIDATE, prompt_id="p1"), "status"] = "failed"
     table.loc[of(table, CANDIDATE, prompt_id="p2"), "score_exact"] = np.nan
     table = table[~of(table, CANDIDATE, prompt_id="p3")]
     found = pairs(table).set_index("prompt_id")

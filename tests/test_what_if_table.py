@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from quark_bench.report.what_if_table import change, headline, what_if_table
+from quark_bench.report.what_if_table import change, effort, headline, what_if_table
 from quark_bench.stats import Interval
 from quark_bench.trials import FrameTrials
 from quark_bench.what_if import Gain, WhatIf, what_if
@@ -42,12 +42,31 @@ def test_a_ratio_is_told_as_a_change(ratio: Interval, says: tuple[str, str]) -> 
 
 def test_the_line_says_what_the_change_gives_and_where_to_spend_effort(found: WhatIf) -> None:
     assert headline(found).startswith("async, left x 0.5, without right: latency -")
-    assert "make left 25 % faster: latency -" in headline(found)
+    assert "Make left faster first: 25 % faster, it would cut the latency of async by " in headline(found)
+
+
+def gain(agent: str, ratio: Interval) -> Gain:
+    return Gain(agent, 0.5, (ratio,) * 3)
+
+
+def test_one_sentence_says_which_agent_comes_first_what_it_gives_how_sure_that_is_and_the_next(found: WhatIf) -> None:
+    gains = (gain("look", Interval(0.877, 0.875, 0.879, 9)), gain("plan", Interval(0.936, 0.93, 0.94, 9)))
+    assert effort(replace(found, gains=gains)) == (
+        "Make look faster first: 25 % faster, it would cut the latency of async by 12.3 % (12.1 to 12.5 %); "
+        "the next, plan, by 6.4 %."
+    )
+    few = (gain("look", Interval(0.877, None, None, 1, "n too small")), gain("plan", Interval(1.0, None, None, 1)))
+    assert effort(replace(found, gains=few, cores_busy=0.9)) == (
+        "Make look faster first: 25 % faster, it would cut the latency of async by 12.3 % (n too small), "
+        "roughly, as the cores were busy."
+    )
 
 
 def test_where_no_agent_gives_anything_none_is_advised(found: WhatIf) -> None:
-    nothing = Gain("left", 0.0, (Interval(1.0, None, None, 9),) * 3)
-    assert headline(replace(found, latency=None, predicted=(), gains=(nothing,))) == ""
+    nothing = replace(found, latency=None, predicted=(), gains=(gain("left", Interval(1.0, None, None, 9)),))
+    assert headline(nothing).startswith("No agent alone is worth making faster: ")
+    unknown = replace(nothing, gains=(gain("left", Interval(None, None, None, 0)),))
+    assert headline(unknown) == ""
 
 
 def test_hostile_and_long_names_stay_text_within_80_columns(found: WhatIf) -> None:

@@ -46,7 +46,7 @@ def test_without_a_change_it_tells_where_to_spend_effort(told):
     out = told().out
     assert out.startswith("What if, echo over few\n")
     assert "50 % faster" in out
-    assert "Where to spend effort: make " in " ".join(out.split())
+    assert " faster first: 25 % faster, it would cut the latency of " in " ".join(out.split())
     assert "recorded" not in out
     assert max(map(len, out.splitlines())) <= 80
 

@@ -16,6 +16,7 @@ from quark_bench.cli.look_commands import COMMANDS
 from quark_bench.cli.options import (
     BudgetText,
     Category,
+    Clusters,
     Faults,
     Fields,
     GranularityName,
@@ -148,6 +149,7 @@ def run_command(
     ] = None,
     slo: Slos = None,
     chaos: Faults = None,
+    clusters: Clusters = None,
     cache: Annotated[
         Path | None,
         typer.Option(help="Answer equal calls of agents with cache=True from this file.", show_default=False),
@@ -191,6 +193,7 @@ def run_command(
         "scores": score,
         "slos": slo or [],
         "chaos": chaos or [],
+        "clusters": clusters,
         "cache": cache,
         "use": run.model_use((requests_per_s, tokens_per_min, model_calls), budget, record=record),
         "out": out,
@@ -232,10 +235,7 @@ def gate_command(
     latency: Latency = None,
     slo: Slos = None,
     chaos: Faults = None,
-    clusters: Annotated[
-        str | None,
-        typer.Option(help="Field by which prompts depend on one another: document, category, ...", show_default=False),
-    ] = None,
+    clusters: Clusters = None,
     allow_stored: Annotated[
         bool, typer.Option("--allow-stored", help="Let a comparison with a stored run pass or fail.")
     ] = False,

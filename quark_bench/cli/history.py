@@ -56,7 +56,7 @@ class History:
 
     @property
     def measures(self) -> tuple[str, ...]:
-        return measure_names(self.runs[-1]["scorers"])
+        return measure_names(self.runs[-1]["scorers"], self.runs[-1]["repeats"])
 
     def trend(self, arm: str, measure: str) -> Trend:
         """One measure of one arm over the series."""

@@ -38,7 +38,18 @@ Knowledge = Annotated[
 ]
 Scores = Annotated[
     list[str] | None,
-    typer.Option("--score", help="exact, contains, number or f1.  [default: all, where there are references]"),
+    typer.Option(
+        "--score",
+        help="NAME[:OPTION=VALUE,...]: exact, contains, number, f1, choice, yes_no, regex, rouge1, rouge2, rouge_l, "
+        "bleu, chrf, json, similarity, judge; 'latency<2', 'cost<0.01', FILE.py:NAME; again for more. All take weight, "
+        "threshold and name; number tolerance, regex pattern, json schema, judge model and rubric.  "
+        "[default: exact, contains, number, f1, where there are references]",
+        show_default=False,
+    ),
+]
+Clusters = Annotated[
+    str | None,
+    typer.Option(help="Field by which prompts depend on one another: document, category, ...", show_default=False),
 ]
 ModelName = Annotated[str, typer.Option("--model", help="What quark's reasoning asks: offline.")]
 Latency = Annotated[

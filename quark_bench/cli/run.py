@@ -176,11 +176,11 @@ def tell(run: Run, report: Path, table: RenderableType, data: Mapping[str, Any] 
 
 def watched(work: Callable[[Display | Lines], T]) -> T | int:
     """What the work gives, a person watching how it gets on; the exit code where it was interrupted."""
-    with watching(Console(stderr=True)) as watcher:
-        try:
+    try:
+        with watching(Console(stderr=True)) as watcher:
             return work(watcher)
-        except RunInterrupted as stop:
-            print(f"quark-bench: {one_line(stop)}", file=sys.stderr)
-        except KeyboardInterrupt:
-            print("quark-bench: interrupted before the first trial; there is nothing to continue", file=sys.stderr)
+    except RunInterrupted as stop:  # told once the view is gone, which would break the command into lines
+        print(f"quark-bench: {one_line(stop)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("quark-bench: interrupted before the first trial; there is nothing to continue", file=sys.stderr)
     return EXIT_INTERRUPTED

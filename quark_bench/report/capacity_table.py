@@ -17,7 +17,7 @@ from quark_bench.units import COUNT, DOLLARS, PER_SECOND, SECONDS
 
 ADVICE = {
     WallName.PATH: "prompts come one at a time: ask more at once, or make agents faster",
-    WallName.IN_FLIGHT: "more prompts in flight would give more",
+    WallName.IN_FLIGHT: "more prompts in flight would give more, see --in-flight",
     WallName.WORKERS: "the workers' cores or threads are busy: more workers would give more",
     WallName.SCHEDULER: "the one scheduler is busy with tasks: take --granularity chunk",
     WallName.RATE: "the rate limit is used up: only a higher one, or fewer calls, gives more",

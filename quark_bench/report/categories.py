@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from quark_bench import stats
-from quark_bench.measures import score_or_zero
 from quark_bench.report.cells import interval
 from quark_bench.report.findings import Findings
+from quark_bench.score_measures import score_or_zero
 from quark_bench.stats import Floats, Groups, Interval
 from quark_bench.trials import SCORE_PREFIX, Positions, is_answered, numbers
 from quark_bench.units import COUNT, SCORE, SECONDS, SHARE, Unit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from quark_bench.measures import Measure
@@ -117,11 +117,26 @@ def _value(findings: Findings, arm: str, name: str) -> float | None:
 
 
 def score_rows(findings: Findings) -> tuple[Shown, ...]:
-    """A row per scorer: failures as zero, and beside it the score of what was answered."""
-    return tuple(
-        Shown(name.removeprefix("score_").replace("_", " "), name, "answered", f"{name}_answered")
-        for name in findings.scorers
-    )
+    """For each scorer a row: failures as zero, and beside it the score of what was answered. Then, where not all of
+    that has a score, the share that has; of repeats whether any passes, all, or most, where they differ at all,
+    and how far scores spread within and between prompts."""
+    return tuple(row for name in findings.scorers for row in _score_rows(findings, name))
+
+
+def _score_rows(findings: Findings, name: str) -> Iterator[Shown]:
+    label = name.removeprefix("score_").replace("_", " ")
+    yield Shown(label, name, "answered", f"{name}_answered")
+    if any(_value(findings, arm, f"{name}_scored") not in (1.0, None) for arm in findings.arms):
+        yield Shown(f"{label}, scored", f"{name}_scored")
+    repeats = findings.manifest["repeats"]
+    at = f"{name}_pass_at_{repeats}"
+    if repeats == 1:
+        return
+    if any(_value(findings, arm, f"{name}_within_sd") and _value(findings, arm, at) for arm in findings.arms):
+        yield Shown(f"{label}, pass@{repeats}", at, f"pass^{repeats}", f"{name}_pass_all_{repeats}")
+        yield Shown(f"{label}, majority", f"{name}_majority")
+    if any(_value(findings, arm, f"{name}_within_sd") is not None for arm in findings.arms):
+        yield Shown(f"{label}, within", f"{name}_within_sd", "between", f"{name}_between_sd")
 
 
 def grid(findings: Findings, shown: Sequence[Shown]) -> Grid:

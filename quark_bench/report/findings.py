@@ -15,6 +15,7 @@ from quark_bench.errors import RunNotFoundError
 from quark_bench.gate_result import GateResult
 from quark_bench.measures import Measure
 from quark_bench.model_calls import ModelCalls
+from quark_bench.score_measures import plain_scores
 from quark_bench.slo import SloResult
 from quark_bench.trials import Trials
 from quark_bench.what_if import WhatIf
@@ -79,7 +80,7 @@ class Findings:
     def scorers(self) -> tuple[str, ...]:
         """Names of the measures that are scores with failures as zero, in their order."""
         names = dict.fromkeys(name for arm in self.arms for name in self.measures.get(arm, {}))
-        return tuple(name for name in names if name.startswith("score_") and not name.endswith("_answered"))
+        return tuple(plain_scores(names))
 
     @property
     def main_comparison(self) -> Comparison | None:

@@ -28,6 +28,7 @@ from quark_bench.report.findings import Findings
 from quark_bench.report.page import policy, resource, stylesheet, template
 from quark_bench.report.pairs import Pairs, pairs_of
 from quark_bench.report.ratios import ratios
+from quark_bench.report.scoring import scoring_told
 from quark_bench.report.tiles import tiles
 from quark_bench.report.timeline import timeline
 from quark_bench.report.waterfall import Lane, lanes, typical_trial
@@ -71,6 +72,7 @@ def render(findings: Findings) -> str:
         percentiles=grid(findings, PERCENTILES),
         scores=grid(findings, score_rows(findings)),
         score_differences=_score_differences(findings),
+        scoring=list(scoring_told(findings)),
         figures=_figures(findings, pairs, by_category),
         pairs=pairs,
         by_category=by_category,

@@ -14,6 +14,7 @@ from quark_bench.measures import unit_of
 from quark_bench.report import page
 from quark_bench.report.findings import conditions
 from quark_bench.rule import Verdict
+from quark_bench.score_measures import plain_scores
 from quark_bench.trials import SCORE_PREFIX
 from quark_bench.units import COUNT
 
@@ -116,7 +117,7 @@ def render_index(found: Index) -> str:
 
 def score_names(measures: Mapping[str, Any]) -> Iterator[str]:
     """The measures that are scores with failures as zero."""
-    return (name for name in measures if name.startswith(SCORE_PREFIX) and not name.endswith("_answered"))
+    return iter(plain_scores(measures))
 
 
 def _measure_cell(measures: Mapping[str, Any], name: str) -> IndexCell:

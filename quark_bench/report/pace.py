@@ -32,17 +32,18 @@ class Pace:
         self.done += trials
         self._left[arm] -= trials
 
-    def take(self, batch: Batch, now_s: float) -> None:
-        """Count a chunk."""
-        count = len(batch)
+    def take(self, batch: Batch, now_s: float) -> float:
+        """Count a chunk; the seconds since the one before it."""
+        count, took_s = len(batch), now_s - self._last_s
         self.done += count
         self.failed += sum(status == RecordStatus.FAILED for status in batch.records["status"])
         self._arm = batch.arm
         self._left[batch.arm] -= count
         self._finished[batch.arm] += count
-        self._spent_s[batch.arm] += now_s - self._last_s
+        self._spent_s[batch.arm] += took_s
         self._latencies.extend(batch.records["latency_s"])
         self._last_s = now_s
+        return took_s
 
     def told(self) -> str:
         """Arm, prompts a second in it, recent median latency, failures, time left."""

@@ -21,6 +21,7 @@ from quark_bench.report.cells import Cell, Grid, Row, grid, score_rows, speed_ro
 from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings, titled
 from quark_bench.report.model_cells import model_lines, ration_lines
+from quark_bench.report.scoring import scoring_told
 from quark_bench.report.waterfall import Bar, Lane, lanes
 from quark_bench.units import SECONDS
 
@@ -66,6 +67,7 @@ def run_table(findings: Findings) -> Group:
         *_paragraph(_slo_lines(findings)),
         *_paragraph(_failure_lines(findings)),
         *_paragraph(_loss_lines(findings)),
+        *_paragraph(map(_text, scoring_told(findings))),
         *_paragraph(_breaker_lines(findings)),
         *_paragraph(map(_text, (*model_lines(findings), *ration_lines(findings)))),
         *_paragraph(_condition_lines(findings)),

@@ -27,6 +27,8 @@ LABELS = {
 NAME_WIDTH = 19
 PERCENT = Unit("share", lambda value: "0 %" if abs(value) < 5e-4 else f"{value * 100:+.1f} %")
 """A change: with its sign, to a tenth of a percent."""
+PERCENT_LESS = Unit("share", lambda ratio: f"{(1 - ratio) * 100:.1f} %")
+"""A ratio of then to now as the part that is saved."""
 BUSY = 0.7
 """Share of the cores' time from which waits for them may be longer than what computes (M/M/1: twice as long)."""
 NOTHING = "0 %"
@@ -117,11 +119,33 @@ def _sentences(found: WhatIf) -> Iterator[str]:
             f"{found.arm}, {one_line(told_change(found.factors))}: latency {told}, "
             f"throughput {RATIO.format(_over(throughput.then.value, throughput.now.value))}."
         )
-    best = found.gains[0]
-    value, bounds = change(best.latency[SPEND])
-    if best.latency[SPEND].value is not None and value != NOTHING:
-        told = f"{value} [{bounds}]" if bounds else value
-        yield f"Where to spend effort: make {one_line(best.agent)} {FASTER[SPEND] * 100:.0f} % faster: latency {told}."
+    if (advice := effort(found)) is not None:
+        yield advice
+
+
+def effort(found: WhatIf) -> str | None:
+    """One plain sentence: which agent to make faster first, what that would give, and the next best; for an arm where
+    none gives anything, that. None for agents that nothing is known of."""
+    best, *others = found.gains
+    gain = best.latency[SPEND]
+    faster = f"{FASTER[SPEND] * 100:.0f} % faster"
+    if gain.value is None:
+        return None
+    if change(gain)[0] == NOTHING:
+        return f"No agent alone is worth making faster: {faster}, each leaves {one_line(found.arm)} as slow as it is."
+    bounds = interval(PERCENT_LESS, gain.high, gain.low) or gain.note
+    told = (
+        f"Make {one_line(best.agent)} faster first: {faster}, it would cut the latency of {one_line(found.arm)} by "
+        f"{PERCENT_LESS.format(gain.value)}{f' ({bounds})' if bounds else ''}"
+    )
+    if others and change(others[0].latency[SPEND])[0] not in (NOTHING, "n/a"):
+        least = PERCENT_LESS.format(others[0].latency[SPEND].value)
+        told += f"; the next, {one_line(others[0].agent)}, by {least}"
+    return f"{told}{', roughly, as the cores were busy' if _busy(found) else ''}."
+
+
+def _busy(found: WhatIf) -> bool:
+    return found.cores_busy is not None and found.cores_busy > BUSY
 
 
 def _over(above: float | None, below: float | None) -> float | None:
@@ -132,7 +156,7 @@ def notes(found: WhatIf) -> Iterator[str]:
     """What has to be known to read the table, a sentence each."""
     yield f"From {plural(found.records, 'record')} of {one_line(found.arm)}; intervals are 95 %, over prompts."
     yield "What records took beyond their agents (waits, hops) is taken to stay as it is."
-    if found.cores_busy is not None and found.cores_busy > BUSY:
+    if _busy(found):
         yield (
             f"Prompts kept the cores busy {SHARE.format(found.cores_busy)} of the time: agents waited for them, which "
             "is not the agents' own time; ask an arm with fewer prompts in flight with --arm."

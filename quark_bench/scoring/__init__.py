@@ -2,85 +2,128 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from quark_bench.dataset import Dataset, Prompt
-from quark_bench.errors import DataError, UsageError
-from quark_bench.scoring.contains import CONTAINS
-from quark_bench.scoring.exact import EXACT
-from quark_bench.scoring.f1 import F1
-from quark_bench.scoring.number import NUMBER
-from quark_bench.scoring.score import ReferenceScorer, Score, Scorer
+from quark_bench.errors import DataError
+from quark_bench.scoring.ahead import ahead
+from quark_bench.scoring.asked import AskedScorer, Overall
+from quark_bench.scoring.registry import BUILT_IN, DEFAULT, Loaders, scorers_named
+from quark_bench.scoring.score import Answered, Judging, Opinion, ReferenceScorer, Score, Scorer
 
 __all__ = [
-    "SCORERS",
-    "AnsweredTrial",
+    "BUILT_IN",
+    "Answered",
+    "AskedScorer",
+    "Judging",
+    "Loaders",
+    "Opinion",
+    "Overall",
     "ReferenceScorer",
     "Score",
     "ScoreRow",
     "Scorer",
+    "asks_models",
     "default_scorers",
     "score_records",
     "scorers_named",
 ]
 
-SCORERS: Mapping[str, Scorer] = {scorer.name: scorer for scorer in (EXACT, CONTAINS, NUMBER, F1)}
-"""The built-in scorers by name."""
-
-AnsweredTrial = tuple[str, int, str, str | None]
-"""What is scored of a record: arm, repeat, prompt id, answer (None where there is none)."""
+JUDGED_AT_ONCE = 16
+"""Answers that judges are asked about at the same time."""
 
 
 class ScoreRow(NamedTuple):
-    """One score of one record. `value` is from 0 to 1; `scored_s` is how long the scorer took."""
+    """One score of one record. `value` is from 0 to 1, None where the record could not be judged; `scored_s` is how
+    long the scorer took; `cost_usd` and `order_bias` are a judge's, see `Opinion`."""
 
     arm: str
     repeat: int
     prompt_id: str
     scorer: str
-    value: float
+    value: float | None
     explanation: str
     scored_s: float
     cost_usd: float
+    order_bias: float | None = None
 
 
-def scorers_named(names: Iterable[str]) -> list[Scorer]:
-    """The built-in scorers of those names, each once. Raises UsageError, with the nearest, for an unknown one."""
-    return [_scorer_named(name) for name in dict.fromkeys(names)]
+def default_scorers(dataset: Dataset) -> list[AskedScorer | Overall]:
+    """The scorers of DEFAULT where the data set has references, which they judge by; else none."""
+    return scorers_named(DEFAULT) if dataset.has_references else []
 
 
-def default_scorers(dataset: Dataset) -> list[Scorer]:
-    """All built-in scorers where the data set has references, which they judge by; else none."""
-    return list(SCORERS.values()) if dataset.has_references else []
+def asks_models(scorers: Iterable[AskedScorer | Overall]) -> bool:
+    """Whether any of these scores is waited for, and paid."""
+    return any(isinstance(each, AskedScorer) and _judges(each) for each in scorers)
 
 
 def score_records(
-    rows: Iterable[AnsweredTrial],
+    rows: Iterable[Answered],
     prompts: Mapping[str, Prompt],
-    scorers: Sequence[Scorer],
+    scorers: Sequence[AskedScorer | Overall],
     clock: Callable[[], float],
 ) -> Iterator[ScoreRow]:
     """Every score of every record, in their order; a scorer that does not apply to a prompt gives no row.
 
-    `clock` reads seconds. Raises DataError for a record whose prompt is not among `prompts`.
+    Judges are asked about JUDGED_AT_ONCE records at a time. `clock` reads seconds. Raises DataError for a record whose
+    prompt is not among `prompts`.
     """
-    for arm, repeat, prompt_id, answer in rows:
-        if prompt_id not in prompts:
-            raise DataError(f"prompt {prompt_id!r} is not in this data set; score a run with the one it was made of")
-        for scorer in scorers:
+    judges = {each.name: each.scorer for each in scorers if isinstance(each, AskedScorer) and _judges(each)}
+    pairs = ((given, _prompt_of(given, prompts)) for given in rows)
+
+    async def asked(pair: tuple[Answered, Prompt]) -> tuple[Answered, Prompt, _Opinions]:
+        opinions = {}
+        for name, scorer in judges.items():
+            assert isinstance(scorer, Judging), "that is how they were chosen"
             start_s = clock()
-            score = scorer.score(answer, prompts[prompt_id])
+            opinion = await scorer.judge(*pair)
+            opinions[name] = opinion, clock() - start_s
+        return (*pair, opinions)
+
+    nothing: _Opinions = {}
+    judged = ahead(pairs, asked, JUDGED_AT_ONCE) if judges else ((*pair, nothing) for pair in pairs)
+    for given, prompt, opinions in judged:
+        yield from _rows(given, prompt, opinions, scorers, clock)
+
+
+_Opinions = dict[str, tuple[Opinion, float]]
+"""What judges made of a record, by their scores' names, and in how many seconds."""
+
+
+def _judges(asked: AskedScorer) -> bool:
+    return isinstance(asked.scorer, Judging)
+
+
+def _prompt_of(given: Answered, prompts: Mapping[str, Prompt]) -> Prompt:
+    if given.prompt_id not in prompts:
+        raise DataError(f"prompt {given.prompt_id!r} is not in this data set; score a run with the one it was made of")
+    return prompts[given.prompt_id]
+
+
+def _rows(
+    given: Answered,
+    prompt: Prompt,
+    opinions: _Opinions,
+    scorers: Sequence[AskedScorer | Overall],
+    clock: Callable[[], float],
+) -> Iterator[ScoreRow]:
+    scores: dict[str, Score] = {}
+    for each in scorers:
+        start_s, opinion = clock(), None
+        if isinstance(each, Overall):
+            score = each.of(scores)
             scored_s = clock() - start_s
-            if score is not None:
-                # These scorers compute; none of them pays a model.
-                yield ScoreRow(arm, repeat, prompt_id, scorer.name, score.value, score.explanation, scored_s, 0.0)
-
-
-def _scorer_named(name: str) -> Scorer:
-    if name in SCORERS:
-        return SCORERS[name]
-    close = difflib.get_close_matches(name.lower(), SCORERS, 1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    raise UsageError(f"--score {name}: no such scorer; {hint}scorers: {', '.join(SCORERS)}")
+        elif each.name in opinions:
+            opinion, scored_s = opinions[each.name]
+            score = each.passed(opinion.score)
+        else:
+            found = each.scorer.score(given, prompt)  # type: ignore[union-attr] # the others were asked before
+            score = None if found is None else each.passed(found)
+            scored_s = clock() - start_s
+        if score is None:
+            continue
+        scores[each.name] = score
+        cost_usd, bias = (opinion.cost_usd, opinion.order_bias) if opinion else (0.0, None)
+        yield ScoreRow(*given[:3], each.name, score.value, score.explanation, scored_s, cost_usd, bias)

@@ -16,4 +16,4 @@ def judge_contains(answer: str, reference: str) -> Score | None:
     return Score(float(inside), "holds the reference" if inside else "does not hold the reference")
 
 
-CONTAINS = ReferenceScorer("contains", 1, judge_contains)
+CONTAINS = ReferenceScorer("contains", "1", judge_contains)

@@ -15,4 +15,4 @@ def judge_exact(answer: str, reference: str) -> Score | None:
     return Score(float(same), "equals the reference" if same else "differs from the reference")
 
 
-EXACT = ReferenceScorer("exact", 1, judge_exact)
+EXACT = ReferenceScorer("exact", "1", judge_exact)

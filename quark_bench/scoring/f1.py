@@ -25,4 +25,4 @@ def judge_f1(answer: str, reference: str) -> Score | None:
     return Score(value, f"precision {precision:.2f}, recall {recall:.2f} of {wanted.total()} words")
 
 
-F1 = ReferenceScorer("f1", 1, judge_f1)
+F1 = ReferenceScorer("f1", "1", judge_f1)

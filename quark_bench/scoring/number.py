@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from dataclasses import dataclass
 
 from quark_bench.scoring.score import ReferenceScorer, Score
 
-RELATIVE_TOLERANCE = 1e-6
-"""Wide enough for a rounding in the last of seven digits, too narrow for another result."""
+TOLERANCE = 1e-6
+"""Relative: wide enough for a rounding in the last of seven digits, too narrow for another result."""
 
 FINAL = "####"
 """What GSM8K's worked solutions put before their result (Cobbe et al. 2021, https://arxiv.org/abs/2110.14168)."""
@@ -31,12 +32,12 @@ class Number:
     value: float
     is_percent: bool
 
-    def meets(self, other: Number) -> bool:
-        """Equal up to the tolerance. Where one alone has a percent sign, 50 % is both 50 and 0.5."""
-        if math.isclose(self.value, other.value, rel_tol=RELATIVE_TOLERANCE):
+    def meets(self, wanted: Number, tolerance: float = TOLERANCE) -> bool:
+        """No further from the wanted one than that share of it. Where one alone has a percent sign, 50 % is both 50
+        and 0.5."""
+        if _close(self.value, wanted.value, tolerance):
             return True
-        ours, theirs = self._share(), other._share()
-        return self.is_percent != other.is_percent and math.isclose(ours, theirs, rel_tol=RELATIVE_TOLERANCE)
+        return self.is_percent != wanted.is_percent and _close(self._share(), wanted._share(), tolerance)
 
     def _share(self) -> float:
         return self.value / 100 if self.is_percent else self.value
@@ -45,8 +46,13 @@ class Number:
         return f"{self.value:.12g}{' %' if self.is_percent else ''}"
 
 
-def judge_number(answer: str, reference: str) -> Score | None:
-    """1 where the answer's number equals the reference's, else 0; None for a reference that is not a number.
+def _close(given: float, wanted: float, tolerance: float) -> bool:
+    return abs(given - wanted) <= tolerance * abs(wanted)
+
+
+def judge_number(answer: str, reference: str, tolerance: float = TOLERANCE) -> Score | None:
+    """1 where the answer's number equals the reference's up to that share of it, else 0; None for a reference that is
+    not a number.
 
     A reference is a number where it is nothing else, or gives one after `####`. The answer's is the one after
     its `####`, or else its last: a result ends the explanation.
@@ -57,7 +63,7 @@ def judge_number(answer: str, reference: str) -> Score | None:
     given = answer_number(answer)
     if given is None:
         return Score(0.0, f"no number in the answer; the reference is {wanted}")
-    same = given.meets(wanted)
+    same = given.meets(wanted, tolerance)
     return Score(float(same), f"{given} {'equals' if same else 'is not'} {wanted}")
 
 
@@ -90,4 +96,7 @@ def _read(match: re.Match[str]) -> Number | None:
     return Number(value, match["percent"] is not None) if math.isfinite(value) else None
 
 
-NUMBER = ReferenceScorer("number", 1, judge_number)
+def number(tolerance: float = TOLERANCE) -> ReferenceScorer:
+    """The scorer with that relative tolerance: 0.01 is 1 % of the reference."""
+    version = "1" if tolerance == TOLERANCE else f"1 tolerance={tolerance:g}"
+    return ReferenceScorer("number", version, functools.partial(judge_number, tolerance=tolerance))

@@ -8,11 +8,13 @@ from matplotlib.figure import Figure
 from quark_bench.report.canvas import INK, draw
 from quark_bench.report.figures.axes import colour_of, name_of, ticks, title_of
 from quark_bench.report.findings import Findings
-from quark_bench.report.waterfall import Lane, lanes, typical_trial
+from quark_bench.report.waterfall import Bar, Lane, lanes, typical_trial
 from quark_bench.units import SECONDS
 
 LANE_MARGIN = 1.8
 """Rows of a waterfall that an arm's heading and the gap below it take."""
+ROOM = 0.2
+"""Part of the width that the name of a call takes with its duration."""
 
 
 def waterfall_figure(findings: Findings) -> str | None:
@@ -52,7 +54,7 @@ def _paint_lane(axes: Axes, lane: Lane, position: int, top: float, longest_s: fl
         axes.barh(row, bar.duration_s, left=bar.start_s, height=0.68, color=colour, alpha=solid, linewidth=0)
         name = name_of(bar.agent) + (f" (try {bar.attempt})" if bar.attempt > 1 else "")
         outcome = "" if bar.status == "ok" else f", {name_of(bar.status)}"
-        before = bar.start_s > longest_s / 2
+        before = bar.start_s > longest_s / 2 or _would_cross_the_end(bar, lane.latency_s, ROOM * longest_s)
         axes.annotate(
             f"{name}  {SECONDS.format(bar.duration_s)}{outcome}",
             (bar.start_s if before else bar.end_s, row),
@@ -64,3 +66,8 @@ def _paint_lane(axes: Axes, lane: Lane, position: int, top: float, longest_s: fl
         )
     axes.vlines(lane.latency_s, top + 0.7, top + len(lane.bars) + 0.7, colors=colour, linewidth=1)
     return top + len(lane.bars) + LANE_MARGIN
+
+
+def _would_cross_the_end(bar: Bar, latency_s: float, room_s: float) -> bool:
+    """Whether the bar's name, right of it, would cross the line at the prompt's end, and there is room left of it."""
+    return bar.end_s < latency_s < bar.end_s + room_s and bar.start_s > room_s

@@ -24,11 +24,11 @@ def pairs_figure(findings: Findings, pairs: Pairs | None) -> str | None:
         axes = figure.subplots()
         a_s, b_s = times_s.T
         axes.scatter(a_s, b_s, s=14, color=colour_of(len(findings.arms) - 1), alpha=0.6, linewidths=0)
-        both = np.array([times_s.min() * 0.9, times_s.max() * 1.1])
+        scale(axes, "x", times_s.ravel(), SECONDS)
+        scale(axes, "y", times_s.ravel(), SECONDS)
+        both = np.array([0.0 if axes.get_xscale() == "linear" else times_s.min() * 0.9, times_s.max() * 1.1])
         axes.plot(both, both, color=INK, linewidth=0.9)
         axes.annotate("equal", (both[1], both[1]), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
-        scale(axes, "x", a_s, SECONDS)
-        scale(axes, "y", b_s, SECONDS)
         axes.set(xlabel=f"latency, {name_of(pairs.a)}", ylabel=f"latency, {name_of(pairs.b)}", title=title)
 
     return draw(title, 4.6, paint)
