@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from quark_bench.dataset import Dataset
 from quark_bench.display import Displayed
-from quark_bench.sources import read_dataset
+from quark_bench.sources import read_dataset, read_frame
 
 if TYPE_CHECKING:
     from quark_bench.agent import Agent, Call, Model, Reply, agent
@@ -86,6 +86,7 @@ def _forms(thing: object) -> Mapping[str, str]:
 
 # The things' layer knows no file format and no notebook; this door lends it both.
 Dataset.reader = staticmethod(read_dataset)
+Dataset.frame_reader = staticmethod(read_frame)
 Displayed.forms = staticmethod(_forms)
 
 

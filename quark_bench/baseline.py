@@ -14,6 +14,7 @@ from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.resolve import resolve
 from quark_bench.revision import Revision, find_revision, unpacked
 from quark_bench.run import Run
+from quark_bench.sources import read_mapped
 from quark_bench.store import find_run
 from quark_bench.tree_pipeline import MISSING, Tree, is_installed, tree_pipeline
 from quark_bench.user_code import NamedPipeline, find_pipeline
@@ -126,7 +127,7 @@ def _data_changes(revision: Revision, top: Path, dataset: Dataset) -> str:
     if not (top / file).is_file():
         return f"{revision.told} has no {file}; both sides run the prompts of here"
     try:
-        then, now = (Dataset.read(place, fields=dict(dataset.fields)) for place in (top / file, dataset.origin))
+        then, now = (read_mapped(place, dataset.fields) for place in (top / file, dataset.origin))
     except QuarkBenchError as error:
         told = str(error).replace(f"{top}/", "")
         return f"{file} of {revision.told} cannot be compared: {told}"

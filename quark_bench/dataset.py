@@ -19,6 +19,13 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str)
 
 FIELDS = ("id", "text", "category", "reference", "contexts")
 """The fields of a prompt that a column of a file can be mapped to; all other columns become metadata."""
+HISTORY = "history"
+"""Where a prompt's metadata holds the messages before it, as chat models take them."""
+
+Fields = Mapping[str, str | Mapping[str, Any]]
+"""Where fields are taken from, by field: a column, the path to it (`meta.topic`), a template of several (`{question}`),
+or a table with one of `column`, `template` and `constant`; `values` beside a column say what each of them stands for.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +33,8 @@ class Prompt:
     """One case of a data set.
 
     `reference` holds every acceptable answer; `contexts` the ids or texts of the passages that answer the
-    prompt; a lone text is taken for one of them. Agents see neither: `blind()` is what they are given.
+    prompt; a lone text is taken for one of them. Agents see neither: `blind()` is what they are given. Of a prompt
+    of several turns `text` is the last, and `history` what was said before it.
     """
 
     id: str
@@ -41,6 +49,13 @@ class Prompt:
             if isinstance(given := getattr(self, name), str):  # its characters would be taken for references
                 object.__setattr__(self, name, (given,))
 
+    @property
+    def history(self) -> tuple[Mapping[str, str], ...]:
+        """The earlier messages, oldest first: `{"role": "user", "content": "..."}`; metadata holds them."""
+        told = self.metadata.get(HISTORY)
+        messages = told if isinstance(told, list | tuple) and all(map(_is_message, told)) else ()
+        return tuple(messages)
+
     def blind(self) -> Prompt:
         """The same prompt without what would give the answer away."""
         return Prompt(self.id, self.text, self.category, metadata=self.metadata)
@@ -50,10 +65,22 @@ class Prompt:
         return _CANONICAL.encode([self.text, self.category, self.reference, self.contexts, dict(self.metadata)])
 
 
+def _is_message(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(value.get(name), str) for name in ("role", "content"))
+
+
 class Reader(Protocol):
     """Reads a file into a Dataset; filled in by the package's door, because things do not import sources."""
 
-    def __call__(self, path: str | Path, *, fields: Mapping[str, str] | None = None) -> Dataset: ...
+    def __call__(
+        self, path: str | Path, *, fields: Fields | None = None, fields_file: str | Path | None = None
+    ) -> Dataset: ...
+
+
+class FrameReader(Protocol):
+    """The same for a pandas DataFrame."""
+
+    def __call__(self, frame: Any, name: str, *, fields: Fields | None = None) -> Dataset: ...
 
 
 @runtime_checkable
@@ -91,6 +118,7 @@ class Dataset(Displayed):
     """
 
     reader: ClassVar[Reader]
+    frame_reader: ClassVar[FrameReader]
 
     def __init__(
         self,
@@ -98,7 +126,7 @@ class Dataset(Displayed):
         name: str = "dataset",
         *,
         origin: Path | None = None,
-        fields: Mapping[str, str] | None = None,
+        fields: Fields | None = None,
     ) -> None:
         self._hold(tuple(prompts), name, origin, fields)
         seen: dict[str, int] = {}
@@ -117,7 +145,7 @@ class Dataset(Displayed):
         name: str,
         *,
         origin: Path | None = None,
-        fields: Mapping[str, str] | None = None,
+        fields: Fields | None = None,
         digest: Digest | None = None,
     ) -> Dataset:
         """The same of prompts whose ids are known to be unique; they are kept as they are, in memory or not."""
@@ -127,9 +155,7 @@ class Dataset(Displayed):
             dataset.digest = digest
         return dataset
 
-    def _hold(
-        self, prompts: Sequence[Prompt], name: str, origin: Path | None, fields: Mapping[str, str] | None
-    ) -> None:
+    def _hold(self, prompts: Sequence[Prompt], name: str, origin: Path | None, fields: Fields | None) -> None:
         self.prompts = prompts
         self.name = name
         self.origin = origin
@@ -138,17 +164,25 @@ class Dataset(Displayed):
             raise DataError(f"{name}: no prompts; give a file with at least one row")
 
     @classmethod
-    def read(cls, path: str | Path, *, fields: Mapping[str, str] | None = None) -> Dataset:
-        """Read JSONL, CSV or Parquet, told apart by the file's ending.
+    def read(cls, path: str | Path, *, fields: Fields | None = None, fields_file: str | Path | None = None) -> Dataset:
+        """Read JSONL, JSON, CSV, TSV, Parquet or YAML, told apart by the file's ending, which `.gz` may follow.
 
-        `fields` maps a prompt's field to a column (`{"text": "question"}`). Columns that no field takes
-        become metadata. Raises DataError with file and row.
+        `fields` maps a prompt's field to a column (`{"text": "question"}`), or to more: see `Fields`. What it leaves
+        out is told by `fields_file`, a TOML file; None means the one that lies beside the prompts under their name,
+        if any. Columns that no field takes become metadata. Raises DataError with file and row.
         """
-        return cls.reader(path, fields=fields)
+        return cls.reader(path, fields=fields, fields_file=fields_file)
+
+    @classmethod
+    def from_pandas(cls, frame: Any, name: str = "dataset", *, fields: Fields | None = None) -> Dataset:
+        """A data set of a DataFrame's rows, which are taken like those of a file. Raises DataError with the row."""
+        return cls.frame_reader(frame, name, fields=fields)
 
     @classmethod
     def of(cls, texts: Iterable[str], name: str = "dataset") -> Dataset:
-        """A data set of bare texts, ids by position (`p-1`, `p-2`, ...)."""
+        """A data set of bare texts, ids by position (`p-1`, `p-2`, ...). Raises UsageError for a DataFrame."""
+        if hasattr(texts, "columns"):  # its texts would be the names of its columns
+            raise UsageError("Dataset.of takes texts; read a DataFrame by Dataset.from_pandas(frame)")
         return cls((Prompt(f"p-{n}", text) for n, text in enumerate(texts, 1)), name)
 
     def __len__(self) -> int:
@@ -213,6 +247,30 @@ class Dataset(Displayed):
             raise UsageError(f"a subset of {n} prompts is empty; give a number of 1 or more")
         chosen = sorted(random.Random(seed).sample(range(len(self)), min(n, len(self))))
         return self.of_these(self.prompts[index] for index in chosen)
+
+    def shard(self, part: int, parts: int) -> Dataset:
+        """Part `part`, from 1, of `parts`: every `parts`-th prompt, beginning with that one.
+
+        Shards are disjoint, all together the data set, and differ by one prompt in size at most; a file gives the same
+        on every machine. By striding, because shares of a hash are of unequal size, and because a file that is sorted
+        by topic or length gives each shard of all. Raises UsageError for a part that there is not or that is empty.
+        """
+        if not 1 <= part <= parts:
+            raise UsageError(f"--shard {part}/{parts}: there are shards 1/{parts} to {parts}/{parts}; name one of them")
+        if part > len(self):
+            raise UsageError(f"--shard {part}/{parts} of {len(self)} prompts is empty; make {len(self)} shards at most")
+        return self[part - 1 :: parts]
+
+    def only(self, prompt_ids: Iterable[str]) -> Dataset:
+        """The prompts of these ids, as those that failed in an earlier run: `data.only(run.failed())`.
+
+        Ids of others are passed over. Raises UsageError where none is left.
+        """
+        wanted = frozenset(prompt_ids)
+        chosen = [prompt for prompt in self.prompts if prompt.id in wanted]
+        if not chosen:
+            raise UsageError(f"{self.name}: none of its prompts has one of the {len(wanted)} ids that were asked for")
+        return self.of_these(chosen)
 
     def where(self, category: str) -> Dataset:
         """The prompts of one category. Raises UsageError when there is none, naming those that exist."""

@@ -98,7 +98,7 @@ def measure(task: Task, executor: Executor, manifest: Manifest, path: Path | Non
     watcher.stage("warming up")
     layout = lay_out(executor, task.plan, task.pipeline, task.granularity)
     if path is None:
-        path = store.new_run(task.out, Path(task.dataset.name).stem)
+        path = store.new_run(task.out, Path(task.dataset.name.removesuffix(".gz")).stem)
         manifest |= {"run_id": path.name, "granularity": layout.as_data()}
     else:
         layout = layout_of(manifest)

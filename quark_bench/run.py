@@ -33,7 +33,7 @@ from quark_bench.slo import DEFAULT_SLOS, SloResult, check, parse_slo
 from quark_bench.sources import read_bounded
 from quark_bench.span_sums import SpanSums, sum_spans
 from quark_bench.stored_trials import StoredTrials
-from quark_bench.trials import SCORE_PREFIX
+from quark_bench.trials import SCORE_PREFIX, failed_prompts
 from quark_bench.what_if import WhatIf, what_if
 
 if TYPE_CHECKING:
@@ -152,6 +152,16 @@ class Run:
     def _repeated(self) -> Repeated:
         field = self.manifest.get("clusters")
         return Repeated(self.manifest["repeats"], field and clusters_in(self.prompts.values(), field))
+
+    def failed(self, scorer: str | None = None) -> tuple[str, ...]:
+        """Ids of the prompts of which a trial failed, in any arm; with a scorer also those that it gave less than 1.
+
+        `data.only(run.failed("exact"))` is what to look at again. Raises UsageError for a scorer that judged nothing.
+        """
+        try:
+            return failed_prompts(self.trials, scorer)
+        except UsageError as error:
+            raise UsageError(f"run {self.path.name} {error}") from None
 
     def compare(self, a: str, b: str) -> Comparison:
         """Arm `b` against arm `a`, paired by prompt; ratios above 1 mean that `b` is faster.

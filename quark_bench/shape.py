@@ -50,6 +50,11 @@ def _text(value: Any, place: str) -> None:
         _fail(place, "text")
 
 
+def _text_or_object(value: Any, place: str) -> None:
+    if not isinstance(value, str | dict):
+        _fail(place, "text or object")
+
+
 def _name(value: Any, place: str) -> None:
     if not isinstance(value, str) or not value or len(value) > LONGEST_NAME:
         _fail(place, "name")
@@ -174,7 +179,7 @@ _MANIFEST = _object(
     duration_s=_or_none(_number),
     command=_or_none(_text),
     folder=_text,
-    dataset=_object(name=_name, path=_or_none(_text), fields=_map_of(_text), hash=_name, prompts=_count),
+    dataset=_object(name=_name, path=_or_none(_text), fields=_map_of(_text_or_object), hash=_name, prompts=_count),
     pipeline=_object(
         name=_name,
         key=_name,

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from quark_bench.record import Record, Span
+from quark_bench.errors import UsageError
+from quark_bench.record import Record, RecordStatus, Span
 from quark_bench.stats import Floats, Groups
 
 SCORE_PREFIX = "score_"
@@ -97,6 +98,21 @@ def _of_arm(table: pd.DataFrame, arm: str | None) -> pd.DataFrame:
 def is_answered(records: pd.DataFrame) -> NDArray[np.bool_]:
     """Which records, that have `status` as a column, are ok or degraded."""
     return (records["status"] != "failed").to_numpy(bool)
+
+
+def failed_prompts(trials: Trials, scorer: str | None) -> tuple[str, ...]:
+    """Ids of the prompts of which a trial failed, or was given less than 1 by the scorer, in the order of the records.
+
+    Raises UsageError, to stand behind the run's name, for a scorer that judged nothing.
+    """
+    if scorer is not None and scorer not in trials.scorers:
+        raise UsageError(f"was not scored by {scorer!r}; its scorers: {', '.join(trials.scorers) or 'none'}")
+    judged = [] if scorer is None else [f"{SCORE_PREFIX}{scorer}"]
+    records = trials.records(["prompt_id", "status", *judged])
+    wrong = records["status"] == RecordStatus.FAILED.value
+    for name in judged:
+        wrong |= records[name] < 1
+    return tuple(str(each) for each in dict.fromkeys(records.loc[wrong, "prompt_id"]))
 
 
 def numbers(frame: pd.DataFrame, name: str) -> Floats:

@@ -20,8 +20,8 @@ from quark_bench.agents.memory import Memory, open_memory
 from quark_bench.agents.nlu import train_classifier
 from quark_bench.agents.planning import steps_of
 from quark_bench.agents.quark import quark
-from quark_bench.agents.retrieval import Passage, index_passages, read_knowledge
-from quark_bench.dataset import Prompt
+from quark_bench.agents.retrieval import Passage, index_passages, passages_of, read_knowledge
+from quark_bench.dataset import Dataset, Prompt
 from quark_bench.errors import DataError, UsageError
 from quark_bench.language import content_stems
 from quark_bench.models.offline import read
@@ -238,6 +238,19 @@ def test_knowledge_of_a_user_travels_inside_the_pickled_pipeline(tmp_path):
     assert values["reasoning"]["context"][0] == "1"
 
 
+def test_the_contexts_of_prompts_serve_as_knowledge_each_text_once():
+    rows = [
+        Prompt("a", "x", contexts=("A comet glows.", "A kite flies.")),
+        Prompt("b", "y", contexts=("A kite flies.",)),
+    ]
+    dataset = Dataset([*rows, Prompt("c", "z")])
+    assert [(p.id, p.text) for p in passages_of(dataset)] == [("a/1", "A comet glows."), ("a/2", "A kite flies.")]
+    pipeline = quark(knowledge=dataset)
+    assert run(pipeline, ready(pipeline), "What flies?")["reasoning"]["context"][0] == "a/2"
+    with pytest.raises(DataError, match=r"^dataset: no prompt has contexts to take as knowledge; .*--field contexts="):
+        quark(knowledge=Dataset.of(["x"]))
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -304,6 +317,13 @@ def test_the_reader_reads_what_the_context_writes(question):
     assert found.kind == "fact"
     assert found.stems == read(messages(question, "fact", []))[0].stems
     assert [tuple(source) for source in sources] == [("A [2] title", "Its Question: text")]
+
+
+def test_what_was_said_before_stands_between_the_instruction_and_the_question():
+    before = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hi."}]
+    told = messages("Why?", "fact", [], before)
+    assert [message["role"] for message in told] == ["system", "user", "assistant", "user"]
+    assert told[1:3] == before
 
 
 # -- planning, self-improvement

@@ -24,13 +24,14 @@ from quark_bench.sources.packed import packed_file
 from .forked import run
 
 QUICKSTART = str(packed_file("quickstart.jsonl"))
-PUBLIC = Path(__file__).parents[2] / "shared" / "datasets"
-SHARED_FIELDS = {
-    "gsm8k_test.jsonl": ["text=question", "reference=answer"],
-    "mt_bench_questions.jsonl": ["id=question_id", "text=turns"],
-    "strategyqa_dev.jsonl": ["text=question", "reference=answer", "contexts=facts"],
-    "pubmedqa_labeled.jsonl": ["text=question", "reference=answer"],
+OWN_CONTEXTS = ["--knowledge", "contexts"]
+PUBLIC = {
+    "gsm8k.jsonl": [],
+    "mt_bench.jsonl": [],
+    "pubmedqa.jsonl.gz": OWN_CONTEXTS,
+    "strategyqa.jsonl": OWN_CONTEXTS,
 }
+"""Public prompts that come with quark-bench, each with the options of its command."""
 INLINE = ["--on", "inline", "--warmup", "1"]
 QUICK = [*INLINE, "--latency", "none", "--limit", "6"]
 ECHO = [*INLINE, "--pipeline", "own.py:echo", "--arm", "async"]
@@ -205,14 +206,39 @@ def test_the_command_is_kept_with_the_run(quickstart):
     assert manifest["state"] == "complete"
 
 
-@pytest.mark.skipif(not PUBLIC.is_dir(), reason="the public data sets are not beside this checkout")
-@pytest.mark.parametrize("name", SHARED_FIELDS)
-def test_a_public_data_set_runs_unchanged(name, tmp_path):
-    fields = [part for field in SHARED_FIELDS[name] for part in ("--field", field)]
-    arguments = ["--limit", 20, *INLINE, "--latency", "none", "--json"]
-    told = quark_bench(tmp_path, "run", PUBLIC / name, *fields, *arguments)
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_data_set_runs_by_one_command(name, tmp_path):
+    arguments = [
+        *PUBLIC[name],
+        "--shard",
+        "2/10",
+        "--limit",
+        80,
+        *INLINE,
+        "--latency",
+        "none",
+        "--arm",
+        "async",
+        "--json",
+    ]
+    told = quark_bench(tmp_path, "run", packed_file(f"public/{name}"), *arguments)
     assert told.code == 0, told.err
-    assert strict_json(told.out)["conservation"]["ok"] == 60
+    assert strict_json(told.out)["conservation"]["ok"] == 8
+
+
+def test_what_failed_in_the_last_run_is_run_again_and_can_be_continued(here):
+    failing = ["run", "prompts.jsonl", *INLINE, "--pipeline", "own.py:failing", "--arm", "async"]
+    assert quark_bench(here, *failing).code == 4
+    again = ["run", "prompts.jsonl", *ECHO, "--failed-in", "last", "--limit", 2]
+    told = quark_bench(here, *again, "--json")
+    assert strict_json(told.out)["conservation"]["ok"] == 2
+    latest = Path(here / strict_json(told.out)["path"])
+    manifest = strict_json((latest / "manifest.json").read_text())
+    del manifest["client"]  # as if its process had been killed
+    (latest / "manifest.json").write_text(json.dumps(manifest | {"state": "running"}))
+    told = quark_bench(here, "run", "--resume", "last", "--json")
+    assert told.code == 0, told.err
+    assert strict_json(told.out)["path"] == str(latest)
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "parquet"])

@@ -117,6 +117,18 @@ def test_a_limit_or_a_subset_of_nothing_is_refused(n) -> None:
         numbered(5).subset(n, 0)
 
 
+@given(st.integers(1, 60), st.integers(1, 12))
+def test_shards_part_a_data_set_evenly_in_its_order_and_have_hashes_of_their_own(size, parts) -> None:
+    dataset, parts = numbered(size), min(size, parts)
+    shards = [dataset.shard(part, parts) for part in range(1, parts + 1)]
+    assert sorted((dataset.find(p.id).id for shard in shards for p in shard), key=lambda i: int(i[2:])) == [
+        prompt.id for prompt in dataset
+    ]
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+    assert all([*shard] == sorted(shard, key=dataset.prompts.index) for shard in shards)
+    assert len({shard.content_hash for shard in shards}) == parts
+
+
 def test_an_index_gives_a_prompt_and_a_slice_a_data_set() -> None:
     dataset = numbered(5)
     assert dataset[-1].id == "p-5"

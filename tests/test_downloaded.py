@@ -31,7 +31,8 @@ from .test_cli import quark_bench as command
 
 PACKAGE = Path(quark_bench.__file__).parent
 UNSAFE = re.compile(
-    r"^\s*(?:import|from) (?:pickle|cloudpickle|dill|joblib|marshal|shelve|yaml|toml|tomli)\b|\b(?:eval|exec)\(",
+    r"^\s*(?:import|from) (?:pickle|cloudpickle|dill|joblib|marshal|shelve|toml|tomli)\b|\b(?:eval|exec)\("
+    r"|yaml\.(?:\w*load|\w*Loader\b(?<!SafeLoader))",
     re.MULTILINE,
 )
 

@@ -15,16 +15,15 @@ from hypothesis import strategies as st
 from quark_bench.dataset import Dataset, Prompt
 from quark_bench.errors import DataError, UsageError
 from quark_bench.sources import read_dataset
-from quark_bench.sources.rows import check_fields, prompts_of
+from quark_bench.sources.fields import check_fields
+from quark_bench.sources.packed import packed_file
+from quark_bench.sources.rows import prompts_of
 
-PUBLIC = Path(__file__).parents[2] / "shared" / "datasets"
-"""Public prompt files that lie beside some checkouts."""
-
-PUBLIC_FILES = [
-    ("gsm8k_test.jsonl", {"text": "question", "reference": "answer"}, 1_319, 1_319),
-    ("mt_bench_questions.jsonl", {"id": "question_id", "text": "turns"}, 80, 39),
-    ("strategyqa_dev.jsonl", {"text": "question", "reference": "answer", "contexts": "facts"}, 229, 229),
-    ("pubmedqa_labeled.jsonl", {"text": "question", "reference": "answer"}, 1_000, 1_000),
+PUBLIC_FILES = [  # prompts, those with a reference, contexts
+    ("gsm8k.jsonl", 200, 200, 0),
+    ("mt_bench.jsonl", 80, 32, 0),
+    ("pubmedqa.jsonl.gz", 1_000, 1_000, 3_358),
+    ("strategyqa.jsonl", 200, 200, 519),
 ]
 
 
@@ -63,33 +62,27 @@ def refused(path, message, kind=DataError, **fields):
 # --- the public files -------------------------------------------------------------------------------------------------
 
 
-PUBLIC_HERE = [each for each in PUBLIC_FILES if (PUBLIC / each[0]).exists()]
-
-if PUBLIC_HERE:  # a test without parameters would count as skipped
-
-    @pytest.fixture(params=PUBLIC_HERE, ids=lambda each: each[0])
-    def public_file(request):
-        return request.param
-
-    def test_a_public_prompt_file_is_read_whole(public_file) -> None:
-        name, fields, rows, with_reference = public_file
-        dataset = read_dataset(PUBLIC / name, fields=fields)
-        assert len(dataset) == rows
-        assert sum(bool(prompt.reference) for prompt in dataset) == with_reference
-        assert all(prompt.text.strip() for prompt in dataset)
-        assert not any("" in prompt.reference + prompt.contexts for prompt in dataset)
-        assert dataset.content_hash == read_dataset(PUBLIC / name, fields=fields).content_hash
-        json.dumps([prompt.metadata for prompt in dataset], allow_nan=False)
+@pytest.mark.parametrize(("name", "rows", "with_reference", "contexts"), PUBLIC_FILES)
+def test_a_public_prompt_file_is_read_whole(name, rows, with_reference, contexts) -> None:
+    dataset = read_dataset(packed_file(f"public/{name}"))
+    assert len(dataset) == rows
+    assert sum(bool(prompt.reference) for prompt in dataset) == with_reference
+    assert sum(len(prompt.contexts) for prompt in dataset) == contexts
+    assert all(prompt.text.strip() for prompt in dataset)
+    assert not any("answer" in prompt.metadata or "reference" in prompt.metadata for prompt in dataset)
 
 
 def test_rows_shaped_like_the_public_files_become_prompts(write_rows) -> None:
-    maths = read_dataset(write_rows({"question": "2 + 2?", "answer": "2 + 2 = 4\n#### 4"}), fields=PUBLIC_FILES[0][1])
+    answered = {"text": "question", "reference": "answer"}
+    maths = read_dataset(write_rows({"question": "2 + 2?", "answer": "2 + 2 = 4\n#### 4"}), fields=answered)
     assert (maths[0].reference, maths[0].metadata) == (("2 + 2 = 4\n#### 4",), {})
     turns = {"question_id": 81, "category": "writing", "turns": ["Write.", "Again."], "reference": ["", "so"]}
-    talk = read_dataset(write_rows(turns), fields=PUBLIC_FILES[1][1])
-    assert talk[0] == Prompt("81", "Write.\n\nAgain.", "writing", ("so",))
+    talk = read_dataset(write_rows(turns), fields={"id": "question_id", "text": "turns"})
+    assert talk[0] == Prompt(
+        "81", "Again.", "writing", ("so",), (), {"history": [{"role": "user", "content": "Write."}]}
+    )
     hops = {"id": "e0", "question": "Is it?", "answer": False, "facts": ["One.", "Two."], "decomposition": ["#1?"]}
-    plan = read_dataset(write_rows(hops), fields=PUBLIC_FILES[2][1])
+    plan = read_dataset(write_rows(hops), fields={"text": "question", "reference": "answer", "contexts": "facts"})
     assert plan[0] == Prompt("e0", "Is it?", None, ("no",), ("One.", "Two."), {"decomposition": ["#1?"]})
 
 
@@ -297,7 +290,7 @@ def test_a_folder_is_refused_with_the_prompt_files_in_it(write, tmp_path) -> Non
 
 @pytest.mark.parametrize("name", ["prompts.xlsx", "prompts"])
 def test_an_unknown_ending_is_refused_with_the_known_ones(write, name) -> None:
-    refused(write(name, ""), "tells no format; save the prompts as one of .jsonl, .ndjson, .csv, .tsv, .parquet")
+    refused(write(name, ""), "tells no format; save the prompts as one of .jsonl, .ndjson, .json, .csv, .tsv, .parquet")
 
 
 def test_a_file_that_cannot_be_opened_is_refused(write, monkeypatch) -> None:
@@ -349,10 +342,6 @@ def test_a_value_becomes_text_and_each_entry_of_a_list_counts(value, texts) -> N
     (prompt,) = prompts({"text": "a", "reference": value, "contexts": value, "category": value})
     assert prompt.reference == prompt.contexts == texts
     assert prompt.category == ("\n\n".join(texts) or None)
-
-
-def test_turns_are_joined_by_blank_lines() -> None:
-    assert prompts({"text": ["First.", "Second."]})[0].text == "First.\n\nSecond."
 
 
 @pytest.mark.parametrize(

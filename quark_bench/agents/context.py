@@ -70,9 +70,10 @@ def _cut(item: Item, tokens: int) -> Item:
     return item._replace(text=" ".join(item.text.split()[: max(0, room)]))
 
 
-def messages(question: str, category: str, context: Sequence[Item]) -> list[Message]:
-    """A system and a user message: passages numbered from 1, each under its title, then type and question."""
+def messages(question: str, category: str, context: Sequence[Item], history: Sequence[Message] = ()) -> list[Message]:
+    """A system message, what was said before, and a user message: passages numbered from 1, each under its title, then
+    type and question."""
     numbered = [f"[{n}] {item.title}\n{item.text}" for n, item in enumerate(context, 1)]
     passages = "\n".join(numbered) or "(none)"
     user = f"Passages:\n{passages}\n\nAnswer type: {category}\nQuestion: {question}"
-    return [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": user}]
+    return [{"role": "system", "content": INSTRUCTION}, *history, {"role": "user", "content": user}]

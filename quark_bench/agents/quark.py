@@ -21,9 +21,17 @@ from quark_bench.agents.metrics import Metrics
 from quark_bench.agents.nlu import Nlu, train_classifier
 from quark_bench.agents.planning import Planning
 from quark_bench.agents.reasoning import Reasoning
-from quark_bench.agents.retrieval import Passage, Retrieval, index_passages, open_taught_index, read_knowledge
+from quark_bench.agents.retrieval import (
+    Passage,
+    Retrieval,
+    index_passages,
+    open_taught_index,
+    passages_of,
+    read_knowledge,
+)
 from quark_bench.agents.self_improvement import SelfImprovement
 from quark_bench.conversations import Conversations, open_conversations
+from quark_bench.dataset import Dataset
 from quark_bench.errors import UsageError
 from quark_bench.models.offline import OfflineReader
 from quark_bench.pipeline import Pipeline
@@ -37,7 +45,7 @@ ROUTER = Router("nlu", dict.fromkeys(_ANSWERED_AT_ONCE, _ALL_BUT_PLANNING))
 
 def quark(
     *,
-    knowledge: str | Path | None = None,
+    knowledge: str | Path | Dataset | None = None,
     model: Model | None = None,
     latency: str = "none",
     memory: str | Path | None = None,
@@ -45,11 +53,11 @@ def quark(
 ) -> Pipeline:
     """The built-in assistant; its answer is reasoning's.
 
-    `knowledge` is a JSONL file of `id, text` and, if it likes, `title`: it is read here and travels with the
-    pipeline; None means the knowledge that comes with quark-bench, read where the agents run. `model` None
-    means the offline reader. `latency` names a profile of simulated latencies. `memory` is the file of a store of
-    conversations, made here where there is none: a prompt whose metadata names its `conversation` recalls the turns of
-    it, and the lessons in the file change what is retrieved. With `learn`, new lessons are written there.
+    `knowledge` is a JSONL file of `id, text` and, if it likes, `title`, or a data set, whose contexts are taken: it is
+    read here and travels with the pipeline; None means the knowledge that comes with quark-bench, read where the agents
+    run. `model` None means the offline reader. `latency` names a profile of simulated latencies. `memory` is the file
+    of a store of conversations, made here where there is none: a prompt whose metadata names its `conversation` recalls
+    the turns of it, and the lessons in the file change what is retrieved. With `learn`, new lessons are written there.
 
     Raises DataError for a wrong knowledge or memory file, UsageError for an unknown profile and for learning without
     a memory.
@@ -57,7 +65,10 @@ def quark(
     if learn and memory is None:
         raise UsageError("learn=True needs a file to keep what is learnt: give memory=PATH")
     median_s = medians_s(latency)
-    passages = None if knowledge is None else read_knowledge(knowledge)
+    if isinstance(knowledge, Dataset):
+        passages: tuple[Passage, ...] | None = passages_of(knowledge)
+    else:
+        passages = None if knowledge is None else read_knowledge(knowledge)
     remembering, indexing, learning = _set_ups(passages, memory)
     return Pipeline(
         "quark",

@@ -32,7 +32,7 @@ class Reasoning:
         await simulate(self.median_s, call)
         context = build_context(retrieval, memory)
         category = nlu["category"] if nlu else UNKNOWN
-        reply: Reply = await call.model(messages(prompt.text, category, context))
+        reply: Reply = await call.model(messages(prompt.text, category, context, prompt.history))
         return {
             "answer": reply.text,
             "context": [item.id for item in context],

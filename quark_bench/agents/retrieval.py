@@ -14,7 +14,8 @@ from quark_bench.agents.latency import simulate
 from quark_bench.agents.lessons import factors, subject
 from quark_bench.agents.rows import text_rows
 from quark_bench.conversations import Conversations, open_conversations
-from quark_bench.dataset import Prompt
+from quark_bench.dataset import Dataset, Prompt
+from quark_bench.errors import DataError
 from quark_bench.language import content_stems
 from quark_bench.sources.packed import packed_file
 
@@ -63,6 +64,23 @@ def read_knowledge(path: str | Path) -> tuple[Passage, ...]:
     Raises DataError, beginning with the file and the row, for a row that is wrong or an id that occurs twice.
     """
     return tuple(Passage(row["id"], row["title"], row["text"]) for row in text_rows(path, ("id", "text"), ("title",)))
+
+
+def passages_of(dataset: Dataset) -> tuple[Passage, ...]:
+    """The contexts of all prompts as passages, each text once, under ids as `PROMPT_ID/1`.
+
+    Raises DataError where no prompt has any.
+    """
+    found: dict[str, Passage] = {}
+    for prompt in dataset:
+        for number, text in enumerate(prompt.contexts, 1):
+            found.setdefault(text, Passage(f"{prompt.id}/{number}", "", text))
+    if not found:
+        raise DataError(
+            f"{dataset.name}: no prompt has contexts to take as knowledge; say where they are with "
+            "--field contexts=COLUMN, or give a JSONL file of id, text"
+        )
+    return tuple(found.values())
 
 
 def index_passages(passages: Sequence[Passage] | None = None) -> PassageIndex:

@@ -17,8 +17,10 @@ from quark_bench.cli.options import (
     BudgetText,
     Category,
     Clusters,
+    FailedIn,
     Faults,
-    Fields,
+    FieldPairs,
+    FieldsFile,
     GranularityName,
     InFlight,
     Insecure,
@@ -35,7 +37,9 @@ from quark_bench.cli.options import (
     Resume,
     Scores,
     Seed,
+    Shard,
     Slos,
+    TemplateText,
     TokensPerMin,
     Warmup,
     Workers,
@@ -133,9 +137,13 @@ def run_command(
     repeats: Annotated[int, typer.Option(help="How often every prompt is run.")] = 1,
     limit: Limit = None,
     category: Category = None,
+    failed_in: FailedIn = None,
+    shard: Shard = None,
     warmup: Warmup = None,
     seed: Seed = 0,
-    field: Fields = None,
+    field: FieldPairs = None,
+    fields: FieldsFile = None,
+    template: TemplateText = None,
     knowledge: Knowledge = None,
     score: Scores = None,
     model: ModelName = "offline",
@@ -169,17 +177,21 @@ def run_command(
     quark-bench run datasets/quickstart.jsonl
     quark-bench run prompts.csv --pipeline support.py:pipeline --in-flight 32
     quark-bench run gsm8k.jsonl --field text=question --field reference=answer
+    quark-bench run prompts.jsonl --failed-in last:exact
     quark-bench run prompts.jsonl --arm async --slo 'async.p95_latency_s<2'
     quark-bench run prompts.jsonl --on tcp://127.0.0.1:8786 --granularity agent
     quark-bench run prompts.jsonl --on slurm.toml --in-flight 512
     quark-bench run --resume last
     """
     from quark_bench.cli import run
+    from quark_bench.cli.prompts import CONTEXTS, Columns, Part, read_prompts, settled
 
     if prompts is None:
         return call(resumed_arguments(context, "run", resume, out))
-    dataset = run.read_prompts(prompts, field or [], limit=limit, category=category)
-    chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knowledge, learn=learn)
+    whole = read_prompts(prompts, Columns(field or [], fields, template))
+    dataset = Part(limit, category, failed_in, shard).of(whole, out)
+    knows = whole if knowledge == CONTEXTS else knowledge
+    chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knows, learn=learn)
     options = {
         "arms": arm,
         "on": on,
@@ -198,7 +210,7 @@ def run_command(
         "use": run.model_use((requests_per_s, tokens_per_min, model_calls), budget, record=record),
         "out": out,
         "resume": resume,
-        "command": context.obj,
+        "command": settled(context.obj, failed_in, out),
     }
     return run.carry_out(dataset, chosen, options, as_json=as_json)
 
@@ -226,9 +238,13 @@ def gate_command(
     repeats: Annotated[int, typer.Option(help="How often every prompt is run, at least.")] = 5,
     limit: Limit = None,
     category: Category = None,
+    failed_in: FailedIn = None,
+    shard: Shard = None,
     warmup: Warmup = None,
     seed: Seed = 0,
-    field: Fields = None,
+    field: FieldPairs = None,
+    fields: FieldsFile = None,
+    template: TemplateText = None,
     knowledge: Knowledge = None,
     score: Scores = None,
     model: ModelName = "offline",
@@ -264,11 +280,14 @@ def gate_command(
     quark-bench gate prompts.jsonl --against reports/20260101-120000-prompts
     """
     from quark_bench.cli import gate, run
+    from quark_bench.cli.prompts import CONTEXTS, Columns, Part, read_prompts, settled
 
     if prompts is None:
         return call(resumed_arguments(context, "gate", resume, out))
-    dataset = run.read_prompts(prompts, field or [], limit=limit, category=category)
-    chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knowledge, learn=None)
+    whole = read_prompts(prompts, Columns(field or [], fields, template))
+    dataset = Part(limit, category, failed_in, shard).of(whole, out)
+    knows = whole if knowledge == CONTEXTS else knowledge
+    chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knows, learn=None)
     options = {
         "against": gate.baseline_named(against, null=null),
         "arm": one_arm,
@@ -288,7 +307,7 @@ def gate_command(
         "use": run.model_use((requests_per_s, tokens_per_min, model_calls), budget, record=record),
         "out": out,
         "resume": resume,
-        "command": context.obj,
+        "command": settled(context.obj, failed_in, out),
     }
     return gate.carry_out(dataset, chosen, options, gate.Files(junit, markdown), as_json=as_json)
 

@@ -17,7 +17,10 @@ Insecure = Annotated[
 Out = Annotated[Path, typer.Option("--out", help="Folder that holds the runs.")]
 RunName = Annotated[str, typer.Argument(help="A run's path, its id, or last.", show_default=False)]
 Prompts = Annotated[
-    Path | None, typer.Argument(help="Prompt file: .jsonl, .csv, .tsv or .parquet.", show_default=False)
+    Path | None,
+    typer.Argument(
+        help="Prompt file: .jsonl, .json, .csv, .tsv, .parquet or .yaml, or .gz of one.", show_default=False
+    ),
 ]
 Workers = Annotated[int | None, typer.Option(help="Worker processes.  [default: cores, at most 4]", show_default=False)]
 InFlight = Annotated[int, typer.Option(help="Prompts under way at once in arm async.")]
@@ -29,12 +32,38 @@ Warmup = Annotated[
     typer.Option(help="Unrecorded trials an arm.  [default: 8, or in flight if more]", show_default=False),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of every draw in the run.")]
-Fields = Annotated[
+FailedIn = Annotated[
+    str | None,
+    typer.Option(
+        help="Only prompts that failed in RUN, or in RUN:SCORER whose score was below 1.",
+        metavar="RUN[:SCORER]",
+        show_default=False,
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(help="Only part 2 of 8 equal ones, of all that is asked for: 2/8.", show_default=False),
+]
+FieldPairs = Annotated[
     list[str] | None,
-    typer.Option("--field", help="FIELD=COLUMN, e.g. text=question; fields: id, text, category, reference, contexts."),
+    typer.Option(
+        "--field", help="FIELD=COLUMN, e.g. text=question; fields: id, text, category, reference, contexts, choices."
+    ),
+]
+FieldsFile = Annotated[
+    Path | None,
+    typer.Option(help="TOML that tells fields.  [default: beside the prompts, of their name]", show_default=False),
+]
+TemplateText = Annotated[
+    str | None,
+    typer.Option(help="The prompt's text of several columns: '{context} Question: {question}'.", show_default=False),
 ]
 Knowledge = Annotated[
-    Path | None, typer.Option(help="JSONL of id, text that replaces quark's knowledge.", show_default=False)
+    str | None,
+    typer.Option(
+        help="JSONL of id, text that replaces quark's knowledge; contexts: those of all prompts in the file.",
+        show_default=False,
+    ),
 ]
 Scores = Annotated[
     list[str] | None,

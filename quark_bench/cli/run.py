@@ -8,7 +8,6 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +20,6 @@ from quark_bench.model_use import Limits, ModelUse, parse_budget
 from quark_bench.pipeline import Pipeline
 from quark_bench.plain import one_line, shortened
 from quark_bench.redact import MARK
-from quark_bench.sources import LARGEST_IN_MEMORY
 
 if TYPE_CHECKING:
     from quark_bench.run import Run
@@ -91,27 +89,8 @@ def as_text(data: object, indent: int | None = 1) -> str:
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(data, indent=indent, ensure_ascii=False))
 
 
-def read_prompts(path: Path, fields: Sequence[str], *, limit: int | None, category: str | None) -> Dataset:
-    """The prompts that were asked for. Raises UsageError or DataError."""
-    mapping: dict[str, str] = {}
-    for pair in fields:
-        name, separator, column = pair.partition("=")
-        if not separator or not name or not column:
-            raise UsageError(f"--field {pair!r}: write FIELD=COLUMN, for example --field text=question")
-        mapping[name.strip()] = column.strip()
-    with Console(stderr=True).status(f"reading {one_line(path)}") if _takes_a_while(path) else nullcontext():
-        dataset = Dataset.read(path, fields=mapping)
-        if category is not None:
-            dataset = dataset.where(category)
-        return dataset if limit is None else dataset.limit(limit)
-
-
-def _takes_a_while(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > LARGEST_IN_MEMORY
-
-
 def choose_pipeline(
-    named: str, *, model: str, latency: str | None, knowledge: Path | None, learn: Path | None
+    named: str, *, model: str, latency: str | None, knowledge: str | Dataset | None, learn: Path | None
 ) -> Pipeline | str:
     """The built-in pipeline with its settings, or the user's by name. Raises UsageError for settings it lacks."""
     if named != "quark":

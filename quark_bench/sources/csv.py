@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from quark_bench.errors import DataError
-from quark_bench.sources.rows import Row, decoded_lines
+from quark_bench.sources.files import decoded_lines
+from quark_bench.sources.rows import Row
 
 LARGEST_CELL = 2**31 - 1
 """Characters; the largest limit that the csv module takes on every platform. Its own, 131,072, is a long document."""

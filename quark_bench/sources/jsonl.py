@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from quark_bench.errors import DataError
-from quark_bench.sources.rows import Row, decoded_lines
+from quark_bench.sources.files import decoded_lines
+from quark_bench.sources.rows import Row
 
 
 def jsonl_rows(path: Path) -> Iterator[Row]:
