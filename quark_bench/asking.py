@@ -38,9 +38,7 @@ class AskingShipment:
         return pipeline.using(self.use).keeping(self.kept)
 
 
-def with_use(
-    shipments: Mapping[str, Shipment], use: ModelUse, kept: tuple[str, ...] = ()
-) -> Mapping[str, Shipment]:
+def with_use(shipments: Mapping[str, Shipment], use: ModelUse, kept: tuple[str, ...] = ()) -> Mapping[str, Shipment]:
     """For each arm what travels to the workers, its model used so, and the outputs of these agents kept."""
     if use == AS_IT_COMES and not kept:
         return shipments

@@ -341,6 +341,7 @@ def summary(run: Run) -> dict[str, Any]:
                 "lost_pairs": each.lost_pairs,
                 "mde": each.mde,
                 "answers_differ": each.answers_differ_count,
+                "answers_differ_prompts": list(each.answers_differ),
                 "went_sequential": dict(zip((each.a, each.b), each.went_sequential, strict=True)),
             }
             for each in run.findings.comparisons

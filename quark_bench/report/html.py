@@ -27,6 +27,7 @@ from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings
 from quark_bench.report.page import policy, resource, stylesheet, template
 from quark_bench.report.pairs import Pairs, pairs_of
+from quark_bench.report.parity import differing
 from quark_bench.report.ratios import ratios
 from quark_bench.report.scoring import scoring_told
 from quark_bench.report.tiles import tiles
@@ -71,6 +72,7 @@ def render(findings: Findings) -> str:
         more=grid(findings, more_rows(findings)),
         percentiles=grid(findings, PERCENTILES),
         scores=grid(findings, score_rows(findings)),
+        differing=differing(findings),
         score_differences=_score_differences(findings),
         scoring=list(scoring_told(findings)),
         figures=_figures(findings, pairs, by_category),
