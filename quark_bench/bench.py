@@ -25,6 +25,7 @@ from quark_bench.resume import continued
 from quark_bench.reuse import described_cache, opened_cache, with_cache
 from quark_bench.run import Run
 from quark_bench.score_measures import clusters_of
+from quark_bench.scoring import judged_agents
 from quark_bench.slo import parse_slo, require_known
 from quark_bench.user_code import pack_pipeline
 
@@ -64,7 +65,8 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     or a TOML file; `insecure` allows a plain address beyond this machine.
     `workers` None means the cores, at most 4. `granularity` is auto, agent or chunk. `warmup` None means
     max(8, in flight) trials an arm. `scores` are scorers as `--score` takes them; None means exact, contains, number
-    and f1 where the data set has references. `clusters` names a field of the prompts' metadata: prompts that share it
+    and f1 where the data set has references, and for agents called nlu, memory, retrieval, planning and
+    self_improvement those that it has gold for. `clusters` names a field of the prompts' metadata: prompts that share it
     count as dependent in the intervals of scores. `chaos`
     injects faults at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `cache` is a file in which the outputs of agents
     with `cache=True` are kept between runs, and from which equal calls are answered, on each machine its own. `use`
@@ -76,13 +78,13 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     watcher = watcher or Silent()
     chosen = [arm if isinstance(arm, Arm) else built_in_arm(arm, in_flight) for arm in arms or BUILT_IN_ARMS]
     plan = make_plan(chosen, len(dataset), repeats=repeats, seed=seed, warmup=warmup)
-    scorers = resolve_scorers(scores, dataset)
+    main, shipments = resolve_pipelines(pipeline, plan)
+    scorers = resolve_scorers(scores, dataset, [main, *(arm.pipeline for arm in plan.arms if arm.pipeline)])
     clusters_of(dataset, clusters)  # before any work is done
     require_known(
         map(parse_slo, slos), [arm.name for arm in plan.arms], measure_names([s.name for s in scorers], repeats)
     )
     store.check_out(out)
-    main, shipments = resolve_pipelines(pipeline, plan)
     require_model(use, main, plan)
     disturbed = chosen_chaos(chaos, main, plan)
     manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
@@ -94,7 +96,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     opening = open_executor(on, workers, plan, main, granularity, insecure=insecure)
     watcher.stage(opening_stage(on))
     with opened_cache(cache) as kept, opening as executor:
-        travelling = with_cache(disturb(with_use(shipments, use), disturbed), main, plan, kept)
+        travelling = with_cache(disturb(with_use(shipments, use, judged_agents(scorers)), disturbed), main, plan, kept)
         task = Task(dataset, plan, main, travelling, scorers, granularity, out)
         path = measure(task, executor, manifest, path, watcher)
     return conclude(task, path, manifest, watcher)

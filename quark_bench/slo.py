@@ -21,7 +21,7 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
 }
 
 _SLO = re.compile(
-    r"\s*(?:(?P<arm>.+)\.)?(?P<measure>[A-Za-z]\w*)\s*(?P<op><=|>=|<|>)\s*"
+    r"\s*(?:(?P<arm>.+?)\.)??(?P<measure>score_\w+\.\w+(?:@\d+\w*)?|[A-Za-z]\w*)\s*(?P<op><=|>=|<|>)\s*"
     r"(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(?P<suffix>%|ms|s|)\s*"
 )
 _FACTORS = {"": 1.0, "%": 0.01, "s": 1.0, "ms": 0.001}
