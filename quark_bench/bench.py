@@ -66,12 +66,12 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     `workers` None means the cores, at most 4. `granularity` is auto, agent or chunk. `warmup` None means
     max(8, in flight) trials an arm. `scores` are scorers as `--score` takes them; None means exact, contains, number
     and f1 where the data set has references, and for agents called nlu, memory, retrieval, planning and
-    self_improvement those that it has gold for. `clusters` names a field of the prompts' metadata: prompts that share it
-    count as dependent in the intervals of scores. `chaos`
-    injects faults at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `cache` is a file in which the outputs of agents
-    with `cache=True` are kept between runs, and from which equal calls are answered, on each machine its own. `use`
-    limits the pipeline's model over all workers, records its answers, or sets a budget. `resume` names an unfinished
-    run, which is continued with the chunks that are missing.
+    self_improvement those that it has gold for. `clusters` names a field of the prompts' metadata: prompts that share
+    it count as dependent in the intervals of scores. `chaos` injects faults at agents: `reasoning: error=0.05,
+    delay=0.5s@0.1`. `cache` is a file in which the outputs of agents with `cache=True` are kept between runs, and from
+    which equal calls are answered, on each machine its own. `use` limits the pipeline's model over all workers,
+    records its answers, or sets a budget. `resume` names an unfinished run, which is continued with the chunks that
+    are missing.
 
     Raises UsageError for wrong options, ClusterError or ExecutionError when the run cannot start or finish.
     """

@@ -34,9 +34,8 @@ def _of(findings: Findings, found: Comparison) -> Iterator[Differing]:
         return
     records, _ = findings.trials.of_prompts(named)
     pairs = differing_pairs(pair_up(records[list(PAIRED)], (found.a, found.b)))
-    pairs = pairs.sort_values("repeat", kind="stable").drop_duplicates("prompt_id").set_index("prompt_id")
-    for prompt_id in named:
-        if prompt_id in pairs.index:
-            pair = pairs.loc[prompt_id]
-            answers = (text if isinstance(text, str) else None for text in (pair["answer_0"], pair["answer_1"]))
-            yield Differing(prompt_id, int(pair["repeat"]), found.a, found.b, *answers)
+    first = pairs.sort_values("repeat", kind="stable").drop_duplicates("prompt_id")
+    columns = (first[name].tolist() for name in ("prompt_id", "repeat", "answer_0", "answer_1"))
+    for prompt_id, repeat, *answers in zip(*columns, strict=True):
+        given = (text if isinstance(text, str) else None for text in answers)
+        yield Differing(prompt_id, repeat, found.a, found.b, *given)

@@ -14,6 +14,7 @@ MEMORIES = "memories"
 """Where a prompt's metadata names, by id or text, the memories that help with it."""
 TEXTS = ("text", "prompt")
 """Keys of a found passage's text; of a memory the prompt that it remembers is its text."""
+READABLE = "ids, texts, or dicts with id or text"
 
 
 class NotUnderstoodError(ValueError):
@@ -28,9 +29,12 @@ class Found(NamedTuple):
 
 
 def found_in(output: Any) -> list[Found]:
-    """What was found, best first: a list of ids, of texts, or of dicts with `id` or `text`. Raises NotUnderstoodError."""
+    """What was found, best first: a list of ids, of texts, or of dicts with `id` or `text`.
+
+    Raises NotUnderstoodError for anything else.
+    """
     if not isinstance(output, list):
-        raise NotUnderstoodError(f"{told(output)} is no list; return ids, texts, or dicts with id or text, best first")
+        raise NotUnderstoodError(f"{told(output)} is no list; return {READABLE}, best first")
     return [_found(number, item) for number, item in enumerate(output, 1)]
 
 
@@ -50,9 +54,7 @@ def _found(number: int, item: Any) -> Found:
         named = item.get("id")
         if named is not None or text is not None:
             return Found(None if named is None else str(named), text)
-    raise NotUnderstoodError(
-        f"item {number} of the list is {told(item)}; return an id, a text, or a dict with id or text"
-    )
+    raise NotUnderstoodError(f"item {number} of the list is {told(item)}; return {READABLE}")
 
 
 def relevant_places(found: Sequence[Found], gold: Collection[str]) -> list[int | None]:
@@ -99,8 +101,8 @@ def _precision(places: Sequence[int | None]) -> Score:
 
 
 def judge_mrr(output: Any, prompt: Prompt, k: int | None) -> Score | None:
-    """1 over the rank of the first gold passage, 0 where none is among the first k: its mean is the mean reciprocal rank
-    (Voorhees 1999, TREC-8)."""
+    """1 over the rank of the first gold passage, 0 where none is among the first k; its mean is the mean reciprocal
+    rank (Voorhees 1999, TREC-8)."""
     if not prompt.contexts:
         return None
     places = relevant_places(found_in(output)[:k], prompt.contexts)

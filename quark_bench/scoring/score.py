@@ -40,7 +40,7 @@ class Answered(NamedTuple):
 
 
 NO_ANSWER = Score(0.0, "no answer")
-PASS = "_pass"
+PASS = "_pass"  # noqa: S105 - no password
 """Ends the name of a scorer with a threshold, unless it was given another one."""
 
 
