@@ -10,6 +10,7 @@ from markupsafe import Markup
 from quark_bench import units
 from quark_bench.plain import shortened
 from quark_bench.report import (
+    blame_table,
     categories,
     environment,
     figures,
@@ -72,6 +73,7 @@ def render(findings: Findings) -> str:
         more=grid(findings, more_rows(findings)),
         percentiles=grid(findings, PERCENTILES),
         scores=grid(findings, score_rows(findings)),
+        blame=blame_table,
         differing=differing(findings),
         score_differences=_score_differences(findings),
         scoring=list(scoring_told(findings)),

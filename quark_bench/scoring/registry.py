@@ -152,11 +152,10 @@ def _agent(spec: Spec, loaders: Loaders) -> str:
 
 
 def _calibration(spec: Spec, loaders: Loaders, others: Mapping[str, AskedScorer]) -> AskedScorer:
-    spec.allow(())
-    if set(spec.options) - {"name"} or spec.of_agent is None or spec.of_agent.k is not None:
-        spec.fail("it judges a doubt and no answer: it takes neither weight, threshold nor @")
+    if spec.options or spec.of_agent is None or spec.of_agent.k is not None:
+        spec.fail("it judges a doubt and no answer: it takes no options and no @")
     by = deciding_scorer(each.name for each in with_overall(others.values()))
     if by is None:
         spec.fail("a doubt is judged by whether the answer was right: name a scorer of answers too, as --score exact")
     scorer = Calibration(_agent(spec, loaders), by)
-    return AskedScorer(scorer, f"{scorer.agent}{AGENT_DOT}{spec.name or CALIBRATION}")
+    return AskedScorer(scorer, scorer.name)
