@@ -17,6 +17,8 @@ from quark_bench.stats import Floats, Groups, Interval
 from quark_bench.trials import SCORE_PREFIX, Trials, numbers
 
 ONE_KIND = "all answers are right, or all are wrong"
+DIGITS = 6
+"""Of a doubt: the root of a rounded square has no more, and equal doubts are to stay equal."""
 EXTREME = "its error cannot be told here"
 
 
@@ -50,7 +52,7 @@ def discriminations(
             value = numbers(records, SCORE_PREFIX + scorer)
             known = np.isfinite(value)
             gap = np.sqrt(1 - value[known])  # the score is 1 - (doubt - wrong)^2
-            doubt = np.where(wrong[known], 1 - gap, gap)
+            doubt = np.where(wrong[known], 1 - gap, gap).round(DIGITS)
             brier = float((gap**2).mean()) if known.any() else None
             yield Discrimination(arm, agent, by, auroc(doubt, wrong[known], codes(records["prompt_id"])[known]), brier)
 

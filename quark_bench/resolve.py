@@ -10,7 +10,7 @@ from pathlib import Path
 from quark_bench.agent import Agent, canonical
 from quark_bench.agents.nlu import Nlu, intents
 from quark_bench.dataset import Dataset
-from quark_bench.errors import PipelineError, UsageError
+from quark_bench.errors import PipelineError
 from quark_bench.models import make_model
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.scoring import DEFAULT, AskedScorer, Loaders, Overall, scorers_named
@@ -56,14 +56,12 @@ def resolve_scorers(
 
 
 def _agent_named(pipelines: Sequence[Pipeline], name: str) -> str:
+    """The agent's own name, where several pipelines have it the first one's. Raises PipelineError by the first."""
     for pipeline in pipelines:
         with contextlib.suppress(PipelineError):
             return pipeline.steps[pipeline.position(name)].name
-    try:
-        pipelines[0].position(name)
-    except PipelineError as error:
-        raise UsageError(f"--score {name}...: {error}") from None
-    raise AssertionError("looked up above")
+    pipelines[0].position(name)
+    raise AssertionError("it was looked for there already")
 
 
 def _fitting(dataset: Dataset, pipeline: Pipeline) -> Iterator[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quark_bench.agent import Model
+from quark_bench.errors import PipelineError
 from quark_bench.score_measures import OVERALL, deciding_scorer
 from quark_bench.scoring.agents import CALIBRATION, MEASURES, AgentScorer, Calibration
 from quark_bench.scoring.asked import AskedScorer, Overall, with_overall
@@ -35,7 +36,7 @@ DEFAULT = ("exact", "contains", "number", "f1")
 @dataclass(frozen=True, slots=True)
 class Loaders:
     """How a door finds what scorers need of elsewhere: a model by its spec, and a function by `FILE.py:NAME` with a
-    hash of its code, and an agent's own name by how it was written. All raise UsageError."""
+    hash of its code, both raising UsageError; and an agent's own name by how it was written, raising PipelineError."""
 
     model: Callable[[str], Model] | None = None
     function: Callable[[str], tuple[Any, str]] | None = None
@@ -148,7 +149,10 @@ def _of_agent(spec: Spec, loaders: Loaders) -> AgentScorer:
 
 def _agent(spec: Spec, loaders: Loaders) -> str:
     assert spec.of_agent is not None, "that is how it was chosen"
-    return loaders.agent(spec.of_agent.agent) if loaders.agent else spec.of_agent.agent
+    try:
+        return loaders.agent(spec.of_agent.agent) if loaders.agent else spec.of_agent.agent
+    except PipelineError as error:
+        spec.fail(str(error))
 
 
 def _calibration(spec: Spec, loaders: Loaders, others: Mapping[str, AskedScorer]) -> AskedScorer:
