@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import operator
@@ -43,6 +44,8 @@ Trial = tuple[str, int, str]
 _NONE_KEPT: Mapping[str, str | None] = MappingProxyType({})
 KEPT_TOGETHER = 100
 """Records whose scores are written at once where models judge: what was paid is not to be lost."""
+WRITTEN_TOGETHER = 5_000
+"""The same where scorers compute: 25,000 scores take 15 MB until they are written."""
 
 
 class Watcher(Protocol):
@@ -292,12 +295,12 @@ def _score(
         outputs = outputs_of(spans, agents) if agents else {}
         waiting = [each for each in _answered(records, outputs) if each[:3] not in scored]
         done += len(records) - len(waiting)
-        rows = score_records(waiting, prompts, task.scorers, clock)
-        for together in _by_trials(rows, KEPT_TOGETHER if waits else len(waiting)):
-            store.write_scores(path, together)
-            done += len({row[:3] for row in together})
-            if waits:
-                watcher.scored(done, trials)
+        with contextlib.closing(score_records(waiting, prompts, task.scorers, clock)) as rows:
+            for together in _by_trials(rows, KEPT_TOGETHER if waits else WRITTEN_TOGETHER):
+                store.write_scores(path, together)
+                done += len({row[:3] for row in together})
+                if waits:
+                    watcher.scored(done, trials)
 
 
 def outputs_of(spans: StoredTable, agents: Sequence[str]) -> dict[Trial, dict[str, str | None]]:

@@ -93,6 +93,9 @@ class Watching:
         self._pace.take(batch, monotonic())
         self._change("running", self._pace.told())
 
+    def scored(self, done: int, records: int) -> None:
+        self.course = Course("judging", done, records)
+
     def _change(self, doing: str, pace: str) -> None:
         before, done = self.course, self._pace.done if self._pace else 0
         self.course = Course(doing, done, before.planned, pace, before.dashboard)

@@ -152,7 +152,7 @@ class Run:
     @cached_property
     def _repeated(self) -> Repeated:
         field = self.manifest.get("clusters")
-        return Repeated(self.manifest["repeats"], field and clusters_in(self.prompts.values(), field))
+        return Repeated(self.manifest["repeats"], field and clusters_in(self._data_at_hand or (), field))
 
     def failed(self, scorer: str | None = None) -> tuple[str, ...]:
         """Ids of the prompts of which a trial failed, in any arm; with a scorer also those that it gave less than 1.
@@ -248,16 +248,19 @@ class Run:
         except UsageError as error:
             raise RunNotFoundError(f"{self.path}: its objectives cannot be read: {error}") from None
 
-    @cached_property
+    @property
     def prompts(self) -> Mapping[str, Prompt]:
         """The prompts by id, where the data set is at hand unchanged; else nothing."""
+        return {} if self._data_at_hand is None else PromptsById(self._data_at_hand)
+
+    @cached_property
+    def _data_at_hand(self) -> Dataset | None:
         about = self.manifest["dataset"]
         try:
             dataset = self._dataset or read_bounded(about["path"] or "", about["fields"], LARGEST_DATASET)
-            same = next((each for each in self._candidates(dataset) if each.content_hash == about["hash"]), None)
+            return next((each for each in self._candidates(dataset) if each.content_hash == about["hash"]), None)
         except QuarkBenchError:
-            return {}
-        return {} if same is None else PromptsById(same)
+            return None
 
     def _candidates(self, dataset: Dataset) -> Iterator[Dataset]:
         """The data set, and the parts of it that the run may have been made of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ PASSES = (2, 5, 10)
 NO_PASSES = "it is not pass or fail; give it a threshold"
 NO_CLUSTERS = "its prompts come in clusters, and the prompt file is not at hand unchanged"
 _SPREADS = ("_within_sd", "_between_sd")
+_ENDING = re.compile(r"_(answered|scored|majority|within_sd|between_sd|pass_(at|all)_\d+)$")
 
 
 def score_names(scorers: Iterable[str], repeats: int) -> Iterator[str]:
@@ -179,6 +181,7 @@ def deciding_scorer(names: Iterable[str]) -> str | None:
 
 
 def plain_scores(names: Iterable[str]) -> list[str]:
-    """Of names of measures, those that are a score with failures as zero: the ones that have an `_answered` beside."""
-    given = list(names)
-    return [name for name in given if name.startswith(SCORE_PREFIX) and f"{name}_answered" in given]
+    """Of names of measures, those that are a score with failures as zero, and not what else is told of one."""
+    given = dict.fromkeys(names)
+    scores = [name for name in given if name.startswith(SCORE_PREFIX)]
+    return [name for name in scores if _ENDING.sub("", name) not in given or not _ENDING.search(name)]

@@ -32,11 +32,14 @@ class StoredTrials:
 
     @cached_property
     def _scores(self) -> pd.DataFrame:
-        """A row per trial, a column `score_<name>` per scorer that judged any."""
-        scores = self._tables.scores.read([*TRIAL, "scorer", "value"], coded=["arm", "scorer"])
-        scores = scores.astype({"arm": "string"}).drop_duplicates([*TRIAL, "scorer"], keep="last")
-        wide = scores.set_index([*TRIAL, "scorer"])["value"].unstack("scorer")
-        return wide[[name for name in self._judged_by if name in wide]].add_prefix("score_")
+        """A row per trial, a column `score_<name>` per scorer that judged any; read one after another."""
+        columns = {f"score_{name}": self._scores_by(name) for name in self._judged_by}
+        return pd.DataFrame({name: column for name, column in columns.items() if len(column)})
+
+    def _scores_by(self, scorer: str) -> pd.Series[float]:
+        """By trial, the last score that it was given."""
+        given = self._tables.scores.read([*TRIAL, "value"], pc.field("scorer") == scorer)
+        return given.drop_duplicates(TRIAL, keep="last").set_index(TRIAL)["value"]
 
     def with_scores(self, records: pd.DataFrame) -> pd.DataFrame:
         """Records with the columns of TRIAL, and a column `score_<name>` for every scorer."""

@@ -37,6 +37,8 @@ def changed(place, value, part=None):
     [
         (changed("hash", "1" * 64, "dataset"), ["the data set changed"]),
         (changed("scorers", []), ["the scorers changed"]),
+        (changed("score_versions", {"exact": "1 threshold=0.5"}), ["the scorers changed"]),
+        (changed("score_versions", {"exact": "1"}), []),
         (changed("model", None, "pipeline"), ["the model changed"]),
         (changed("chaos", "look: error=0.1"), []),
         (RUN, []),

@@ -132,7 +132,6 @@ def test_scores_are_compared_with_failures_as_zero() -> None:
     records = RUN.copy()
     failed = (records["prompt_id"].isin([f"p{n}" for n in range(10)])) & (records["arm"] == "parallel")
     records.loc[failed, "status"] = "failed"
-    records.loc[failed, "score_exact"] = np.nan
     found = compared(records).scores
     assert list(found) == ["exact"]
     assert found["exact"].value == pytest.approx(-5 / 40)

@@ -57,6 +57,14 @@ CHANGES = {
 }
 
 
+def test_a_scorer_with_other_options_begins_another_series():
+    plain, with_option = (
+        MADE | {"score_versions": {"exact": "1", "f1": version}} for version in ("1", "1 threshold=0.5")
+    )
+    assert series_of(plain) == series_of(MADE)
+    assert series_of(MADE).differs_in(series_of(with_option)) == ("scorers",)
+
+
 def changed(place, name, value):
     return MADE | {place: MADE[place] | {name: value}}
 

@@ -195,7 +195,10 @@ def test_a_run_without_rows_has_empty_tables_of_every_column(run_path):
 
 
 def test_scores_are_read_as_they_were_written(run_path):
-    rows = [("sync", 0, "p-1", "exact", 1.0, None, 0.5, 0.0), ("sync", 0, "p-2", "exact", None, "no answer", 0.5, 0.0)]
+    rows = [
+        ("sync", 0, "p-1", "exact", 1.0, None, 0.5, 0.0, None),
+        ("sync", 0, "p-2", "exact", None, "no answer", 0.5, 0.0, 0.25),
+    ]
     store.write_scores(run_path, rows)
     store.write_scores(run_path, [])
     scores = read(run_path, "scores")
@@ -293,7 +296,7 @@ def written_blocks(path, *blocks):
             for block in blocks:
                 made = with_span(batch(row(prompt_id=f"p-{block}-{chunk}"), chunk=chunk))
                 writer.append(replace(made, block=block))
-        rows = [("arm", 0, f"p-{block}-{chunk}", "exact", 1.0, None, 0.5, 0.0) for block in blocks]
+        rows = [("arm", 0, f"p-{block}-{chunk}", "exact", 1.0, None, 0.5, 0.0, None) for block in blocks]
         store.write_scores(path, rows)
 
 

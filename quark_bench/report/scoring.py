@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import pandas as pd
 
 from quark_bench.report.findings import Findings
-from quark_bench.units import COUNT, DOLLARS, SECONDS, SHARE
+from quark_bench.units import COUNT, DOLLARS, SCORE, SECONDS, SHARE
 
 NAMED = 3
 """Prompts that are named as examples."""
 SUM_COLUMNS = ("prompt_id", "scorer", "value", "explanation", "scored_s", "cost_usd", "order_bias")
+
+TOLD_COLUMNS = ("prompt_id", "arm", "repeat", "scorer", "value", "explanation")
 
 
 @dataclass(slots=True)
@@ -67,6 +70,17 @@ def _add(sums: Scored, rows: pd.DataFrame) -> None:
         if len(sums.examples) == NAMED:
             break
         sums.examples.setdefault(str(prompt_id), str(why))
+
+
+def scores_told(findings: Findings, prompt_id: str) -> dict[tuple[str, int], list[tuple[str, str]]]:
+    """By arm and repeat the scores of one prompt, each with its value and why; the last where it was scored anew."""
+    found: dict[tuple[str, int], dict[str, str]] = {}
+    for part in findings.trials.scores(TOLD_COLUMNS):
+        rows = part[part["prompt_id"] == prompt_id]
+        for arm, repeat, name, value, why in zip(*(rows[column].tolist() for column in TOLD_COLUMNS[1:]), strict=True):
+            told = "unscored" if math.isnan(value) else SCORE.format(value)
+            found.setdefault((arm, repeat), {})[name] = f"{told}: {why}"
+    return {place: list(scores.items()) for place, scores in found.items()}
 
 
 def scoring_told(findings: Findings) -> Iterator[str]:

@@ -22,7 +22,7 @@ from quark_bench.report.cells import Cell, Grid, Row, grid, score_rows, speed_ro
 from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings, titled
 from quark_bench.report.model_cells import model_lines, ration_lines
-from quark_bench.report.scoring import scoring_told
+from quark_bench.report.scoring import scores_told, scoring_told
 from quark_bench.report.waterfall import Bar, Lane, lanes
 from quark_bench.units import SECONDS
 
@@ -131,11 +131,11 @@ def record_view(findings: Findings, prompt_id: str, repeat: int | None = None) -
     if prompt is not None:
         about.append(("text", prompt.text))
         about.extend(("reference", reference) for reference in prompt.reference)
-    longest_s = max(lane.latency_s for lane in shown)
+    longest_s, scores = max(lane.latency_s for lane in shown), scores_told(findings, prompt_id)
     return Group(
         _text(findings.titled(f"Prompt {prompt_id}"), "bold"),
         *(_labelled(label, value) for label, value in about),
-        *(part for lane in shown for part in _lane_lines(lane, longest_s)),
+        *(part for lane in shown for part in _lane_lines(lane, longest_s, scores.get((lane.arm, lane.repeat), ()))),
         Text(LEGEND, style="dim"),
     )
 
@@ -251,13 +251,15 @@ def _paragraph(lines: Iterable[Text]) -> list[RenderableType]:
     return [*kept, Text("")] if kept else []
 
 
-def _lane_lines(lane: Lane, longest_s: float) -> Iterator[Text]:
+def _lane_lines(lane: Lane, longest_s: float, scores: Iterable[tuple[str, str]]) -> Iterator[Text]:
     yield Text("")
     heading = _text(lane.arm, "bold").append(f"  repeat {lane.repeat}  ", style="not bold")
     yield heading.append(_state(lane.status)).append(f"  {SECONDS.format(lane.latency_s)}", style="not bold")
     yield _labelled("answer", lane.answer or "none")
     if lane.error:
         yield _labelled("error", lane.error)
+    for name, told in scores:
+        yield _labelled("score", f"{name.replace('_', ' ')} {told}")
     for bar in lane.bars:
         yield _bar_line(bar, longest_s)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from quark_bench.dataset import Prompt
@@ -67,11 +68,11 @@ def score_records(
     prompts: Mapping[str, Prompt],
     scorers: Sequence[AskedScorer | Overall],
     clock: Callable[[], float],
-) -> Iterator[ScoreRow]:
+) -> Generator[ScoreRow]:
     """Every score of every record, in their order; a scorer that does not apply to a prompt gives no row.
 
-    Judges are asked about JUDGED_AT_ONCE records at a time. `clock` reads seconds. Raises DataError for a record whose
-    prompt is not among `prompts`.
+    Judges are asked about JUDGED_AT_ONCE records at a time, until the iterator is closed. `clock` reads seconds. Raises
+    DataError for a record whose prompt is not among `prompts`.
     """
     judges = {each.name: each.scorer for each in scorers if isinstance(each, AskedScorer) and _judges(each)}
     pairs = ((given, _prompt_of(given, prompts)) for given in rows)
@@ -85,10 +86,13 @@ def score_records(
             opinions[name] = opinion, clock() - start_s
         return (*pair, opinions)
 
-    nothing: _Opinions = {}
-    judged = ahead(pairs, asked, JUDGED_AT_ONCE) if judges else ((*pair, nothing) for pair in pairs)
-    for given, prompt, opinions in judged:
-        yield from _rows(given, prompt, opinions, scorers, clock)
+    if not judges:
+        for given, prompt in pairs:
+            yield from _rows(given, prompt, {}, scorers, clock)
+        return
+    with contextlib.closing(ahead(pairs, asked, JUDGED_AT_ONCE)) as judged:
+        for given, prompt, opinions in judged:
+            yield from _rows(given, prompt, opinions, scorers, clock)
 
 
 _Opinions = dict[str, tuple[Opinion, float]]

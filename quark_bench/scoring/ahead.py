@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ B = TypeVar("B")
 ENDING_S = 5.0
 
 
-def ahead(items: Iterable[A], ask: Callable[[A], Awaitable[B]], at_once: int) -> Iterator[B]:
+def ahead(items: Iterable[A], ask: Callable[[A], Awaitable[B]], at_once: int) -> Generator[B]:
     """What comes of asking about each item, in their order, `at_once` of them under way, in a loop of their own thread:
     whoever calls may have a loop already. Whoever stops listening cancels what is still asked."""
     loop = asyncio.new_event_loop()
@@ -48,3 +48,4 @@ async def _end() -> None:
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()  # by which models let go of their connections
