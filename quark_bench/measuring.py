@@ -304,12 +304,16 @@ def _score(
 
 
 def outputs_of(spans: StoredTable, agents: Sequence[str]) -> dict[Trial, dict[str, str | None]]:
-    """By trial, what was kept of these agents' outputs: None for one that failed, nothing for one that was skipped."""
+    """By trial, what was kept of these agents' outputs: None for one that failed, nothing for one that was skipped, or
+    whose output nobody had asked for when it was called."""
     outputs: dict[Trial, dict[str, str | None]] = {}
     found = spans.read(OUTPUTS, pc.field("agent").isin(pa.array(agents, pa.string())))
     for arm, repeat, prompt_id, agent, status, output in zip(*(found[name].tolist() for name in OUTPUTS), strict=True):
-        if status != SpanStatus.SKIPPED:  # of several attempts the last counts
-            outputs.setdefault((arm, repeat, prompt_id), {})[agent] = output
+        own = outputs.setdefault((arm, repeat, prompt_id), {})  # of several attempts the last counts
+        if status == SpanStatus.FAILED or isinstance(output, str):
+            own[agent] = output
+        else:
+            own.pop(agent, None)
     return outputs
 
 
