@@ -71,8 +71,8 @@ Scores = Annotated[
         "--score",
         help="NAME[:OPTION=VALUE,...]: exact, contains, number, f1, choice, yes_no, regex, rouge1, rouge2, rouge_l, "
         "bleu, chrf, json, similarity, judge; 'latency<2', 'cost<0.01', FILE.py:NAME; of an agent AGENT.MEASURE, as "
-        "retrieval.recall@5; again for more. All take weight, threshold and name; number tolerance, regex pattern, json "
-        "schema, judge model and rubric.  [default: what fits the prompts]",
+        "retrieval.recall@5; again for more. All take weight, threshold and name; number tolerance, regex pattern, "
+        "json schema, judge model and rubric.  [default: what fits the prompts]",
         show_default=False,
     ),
 ]
