@@ -296,11 +296,12 @@ def _score(
         waiting = [each for each in _answered(records, outputs) if each[:3] not in scored]
         done += len(records) - len(waiting)
         with contextlib.closing(score_records(waiting, prompts, task.scorers, clock)) as rows:
-            for together in _by_trials(rows, KEPT_TOGETHER if waits else WRITTEN_TOGETHER):
-                store.write_scores(path, together)
-                done += len({row[:3] for row in together})
+            for count, together in _by_trials(rows, KEPT_TOGETHER if waits else WRITTEN_TOGETHER):
+                if together:
+                    store.write_scores(path, together)
                 if waits:
-                    watcher.scored(done, trials)
+                    watcher.scored(done + count, trials)
+        done += len(waiting)
 
 
 def outputs_of(spans: StoredTable, agents: Sequence[str]) -> dict[Trial, dict[str, str | None]]:
@@ -326,13 +327,15 @@ def _answered(records: pd.DataFrame, outputs: Mapping[Trial, Mapping[str, str | 
         yield Answered(arm, repeat, prompt_id, given, latency_s, cost_usd if cost_usd > 0 else 0.0, own)
 
 
-def _by_trials(rows: Iterable[ScoreRow], trials: int) -> Iterator[list[ScoreRow]]:
-    """The rows of so many trials at a time: a trial with one score counts as scored, so all are kept at once."""
-    together: list[ScoreRow] = []
+def _by_trials(rows: Iterable[ScoreRow], trials: int) -> Iterator[tuple[int, list[ScoreRow]]]:
+    """After each trial how many there were, and, after so many and at the end, the rows since the last time: a trial
+    with one score counts as scored, so all of its scores are written at once."""
+    count, together = 0, list[ScoreRow]()
     for count, (_, scores) in enumerate(itertools.groupby(rows, key=lambda row: row[:3]), 1):
         together.extend(scores)
-        if count % trials == 0:
-            yield together
+        if count % trials:
+            yield count, []
+        else:
+            yield count, together
             together = []
-    if together:
-        yield together
+    yield count, together

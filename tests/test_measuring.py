@@ -128,8 +128,9 @@ def test_verdicts_that_were_paid_are_kept_when_judging_is_interrupted(tmp_path, 
 
     class Impatient(Silent):
         def scored(self, done, records):
-            assert (done, records) == (KEPT_TOGETHER, 250)
-            raise KeyboardInterrupt
+            assert records == 250
+            if done > KEPT_TOGETHER:
+                raise KeyboardInterrupt
 
     with pytest.raises(RunInterrupted, match="run --resume") as stop:
         run(tmp_path, ["judge:model=any"], prompts=250, watcher=Impatient())
