@@ -17,23 +17,27 @@ from quark_bench.sources import read_dataset, read_frame
 
 if TYPE_CHECKING:
     from quark_bench.agent import Agent, Call, Model, Reply, agent
+    from quark_bench.arrivals import Arrivals
     from quark_bench.bench import bench
     from quark_bench.dataset import Prompt
     from quark_bench.errors import QuarkBenchError
     from quark_bench.gate import Gate, gate
     from quark_bench.live_trial import Answer
+    from quark_bench.models import openai_model
     from quark_bench.orchestrator import AsyncOrchestrator
     from quark_bench.pipeline import Pipeline
     from quark_bench.plan import Arm, Strategy
     from quark_bench.policy import Breaker, Policy
     from quark_bench.routing import Router
     from quark_bench.run import Run
+    from quark_bench.sweep import Sweep, sweep
     from quark_bench.synchronous import Orchestrator
 
 __all__ = [
     "Agent",
     "Answer",
     "Arm",
+    "Arrivals",
     "AsyncOrchestrator",
     "Breaker",
     "Call",
@@ -49,15 +53,19 @@ __all__ = [
     "Router",
     "Run",
     "Strategy",
+    "Sweep",
     "agent",
     "bench",
     "gate",
+    "openai_model",
+    "sweep",
 ]
 
 _HOMES = {
     "Agent": "agent",
     "Answer": "live_trial",
     "Arm": "plan",
+    "Arrivals": "arrivals",
     "AsyncOrchestrator": "orchestrator",
     "Breaker": "policy",
     "Call": "agent",
@@ -72,9 +80,12 @@ _HOMES = {
     "Router": "routing",
     "Run": "run",
     "Strategy": "plan",
+    "Sweep": "sweep",
     "agent": "agent",
     "bench": "bench",
     "gate": "gate",
+    "openai_model": "models",
+    "sweep": "sweep",
 }
 
 

@@ -52,7 +52,9 @@ class Reply:
 class Model(Protocol):
     """How text is generated: one method for async agents and one for sync ones. `call` tells on whose behalf.
 
-    Both raise ModelError where there is no answer.
+    Both raise ModelError where there is no answer. A model may have more, which is asked for by name: `told`, see
+    `model_told`; `price`, which a run's manifest tells; and `make_ready()`, called once a process, outside every
+    latency, which raises ExecutionError where the model cannot answer.
     """
 
     name: str
@@ -64,6 +66,14 @@ class Model(Protocol):
     def reply_blocking(self, messages: Sequence[Message], call: Call) -> Reply:
         """Answer the messages in the calling thread."""
         ...
+
+
+def model_told(model: Model | None) -> str | None:
+    """A model in words: its `told`, all that its answers may depend on, where it has one, else its name.
+
+    Runs compare by it. None for no model.
+    """
+    return None if model is None else str(getattr(model, "told", model.name))
 
 
 @dataclass(slots=True)

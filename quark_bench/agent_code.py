@@ -21,7 +21,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
-from quark_bench.agent import Agent, canonical
+from quark_bench.agent import Agent, canonical, model_told
 from quark_bench.fingerprint import PLAIN, canonical_form
 from quark_bench.pipeline import Pipeline
 
@@ -41,7 +41,7 @@ def agent_hashes(pipeline: Pipeline) -> dict[str, str]:
     it, and the hashes of the agents that it needs: a changed agent changes all that depend on it, and no other.
     """
     hashes: dict[str, str] = {}
-    model = pipeline.model.name if pipeline.model else ""
+    model = model_told(pipeline.model) or ""
     for step in pipeline.steps:
         needed = [hashes[pipeline.steps[need].name] for need in step.needs]
         asked = model if any(link.takes_call for link in step.agent.chain()) else ""

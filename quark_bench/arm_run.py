@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quark_bench.agent import canonical
+from quark_bench.arrivals import arrivals_of
 from quark_bench.cpu import cpu_of_prompt
 from quark_bench.critical_path import Layout
 from quark_bench.errors import UsageError
@@ -31,7 +32,7 @@ class ArmRun:
 
     `one_by_one`: agents of a prompt ran one after another; `by_agent`: each of their calls was a Dask task.
     `throughput_per_s` is what was measured, with its interval; `cpu_s` the CPU time of a prompt, None where it was not
-    measured, and `cores` how many could be busy at once.
+    measured, and `cores` how many could be busy at once. `is_open`: a schedule set its throughput.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ArmRun:
     throughput_per_s: Interval
     cpu_s: float | None
     cores: int
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def arm_run(manifest: Mapping[str, Any], measures: Measures, trials: Trials, nam
         throughput_per_s=Interval(throughput.value, throughput.low, throughput.high, 0, throughput.note),
         cpu_s=cpu_of_prompt(trials, alike, manifest["usage"]),
         cores=_cores(manifest),
+        is_open=arrivals_of(arm) is not None,
     )
 
 

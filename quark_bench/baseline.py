@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from quark_bench.agent import Model
 from quark_bench.dataset import Dataset
 from quark_bench.errors import PipelineError, QuarkBenchError, RunNotFoundError, UsageError
 from quark_bench.gate_result import NULL, PIPELINE, REVISION, RUN
+from quark_bench.models.shipment import ModelledShipment
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.resolve import resolve
 from quark_bench.revision import Revision, find_revision, unpacked
@@ -44,16 +46,19 @@ class Baseline:
 
 
 @contextmanager
-def find_baseline(against: Against, candidate: Pipeline | str, dataset: Dataset, out: str | Path) -> Iterator[Baseline]:
+def find_baseline(
+    against: Against, candidate: Pipeline | str, dataset: Dataset, out: str | Path, model: Model | None = None
+) -> Iterator[Baseline]:
     """What `against` names, for as long as it is needed: files of a commit are unpacked meanwhile.
 
-    `candidate` is the pipeline as it was named. Raises UsageError where there is no such thing.
+    `candidate` is the pipeline as it was named; `model` takes the place of each pipeline's own. Raises UsageError where
+    there is no such thing.
     """
     if against is None:
-        pipeline, pack = resolve(candidate)
+        pipeline, pack = resolve(candidate, model=model)
         yield Baseline(NULL, "itself", pipeline, pack())
     elif isinstance(against, Pipeline) or ":" in str(against):
-        pipeline, pack = resolve(against if isinstance(against, Pipeline) else str(against))
+        pipeline, pack = resolve(against if isinstance(against, Pipeline) else str(against), model=model)
         yield Baseline(PIPELINE, pipeline.name if isinstance(against, Pipeline) else str(against), pipeline, pack())
     elif (run := _stored(against, out)) is not None:
         yield Baseline(RUN, run.path.name, run=run)
@@ -66,7 +71,15 @@ def find_baseline(against: Against, candidate: Pipeline | str, dataset: Dataset,
             )
         _, here = find_pipeline(candidate)  # first: a candidate that does not load is at fault itself
         with unpacked(revision) as top:
-            yield _of_revision(revision, top, candidate, here, dataset)
+            yield _asking(_of_revision(revision, top, candidate, here, dataset), model)
+
+
+def _asking(found: Baseline, model: Model | None) -> Baseline:
+    """Of a revision, with that model in the place of its own."""
+    if model is None or found.shipment is None or found.pipeline is None:
+        return found
+    shipment = ModelledShipment(found.shipment, model)
+    return replace(found, pipeline=found.pipeline.with_model(model), shipment=shipment)
 
 
 def _stored(against: str | Path, out: str | Path) -> Run | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from quark_bench import store
+from quark_bench.agent import Model
 from quark_bench.asking import with_use
 from quark_bench.chaos import Chaos, ChaoticShipment, parse_chaos
 from quark_bench.dataset import Dataset
@@ -18,14 +20,14 @@ from quark_bench.measures import measure_names
 from quark_bench.measuring import Silent, Task, Watcher, conclude, measure
 from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.pipeline import Pipeline, Shipment
-from quark_bench.plan import BUILT_IN_ARMS, Arm, Granularity, Plan, built_in_arm, make_plan
+from quark_bench.plan import Arm, Granularity, Plan, chosen_arms, make_plan
 from quark_bench.progress import shows_progress
 from quark_bench.resolve import resolve, resolve_scorers
 from quark_bench.resume import continued
 from quark_bench.reuse import described_cache, opened_cache, with_cache
 from quark_bench.run import Run
 from quark_bench.score_measures import clusters_of
-from quark_bench.scoring import judged_agents
+from quark_bench.scoring import AskedScorer, Overall, judged_agents
 from quark_bench.slo import parse_slo, require_known
 from quark_bench.user_code import pack_pipeline
 
@@ -42,13 +44,16 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     on: str = "local",
     insecure: bool = False,
     workers: int | None = None,
-    in_flight: int = 8,
+    in_flight: int | None = None,
+    rate: float | str | None = None,
+    arrivals: str | None = None,
     granularity: str = "auto",
     repeats: int = 1,
     warmup: int | None = None,
     seed: int = 0,
     scores: Sequence[str] | None = None,
     slos: Sequence[str] = (),
+    model: Model | None = None,
     chaos: str | Sequence[str] = (),
     clusters: str | None = None,
     cache: str | Path | None = None,
@@ -63,27 +68,28 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     `pipeline` is a Pipeline, `quark`, `FILE.py:NAME` or `package.module:NAME`. `arms` are names of built-in
     arms or Arm objects; None means sync, parallel, async. `on` is `local`, `inline`, a scheduler's address or file,
     or a TOML file; `insecure` allows a plain address beyond this machine.
+    `rate` makes the load open: so many prompts a second, or `5..50` for a ramp, start when they are due, by the
+    `arrivals` poisson (unless named), constant, burst or burst:N; `arms` None means async alone then. `in_flight` None
+    means 8, and at most 1,000 in an open load.
     `workers` None means the cores, at most 4. `granularity` is auto, agent or chunk. `warmup` None means
     max(8, in flight) trials an arm. `scores` are scorers as `--score` takes them; None means exact, contains, number
     and f1 where the data set has references, and for agents called nlu, memory, retrieval, planning and
-    self_improvement those that it has gold for. `clusters` names a field of the prompts' metadata: prompts that share
-    it count as dependent in the intervals of scores. `chaos` injects faults at agents: `reasoning: error=0.05,
-    delay=0.5s@0.1`. `cache` is a file in which the outputs of agents with `cache=True` are kept between runs, and from
-    which equal calls are answered, on each machine its own. `use` limits the pipeline's model over all workers,
-    records its answers, or sets a budget. `resume` names an unfinished run, which is continued with the chunks that
-    are missing.
+    self_improvement those that it has gold for. `model` takes the place of every pipeline's own. `chaos` injects faults
+    at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `clusters` names a field of the prompts' metadata: prompts that
+    share it count as dependent in the intervals of scores. `cache` is a file in which the outputs of agents with
+    `cache=True` are kept between runs, and from which equal calls are answered, on each machine its own. `use` limits
+    the pipelines' model over all workers, records its answers, or sets a budget. `resume` names an unfinished run,
+    which is continued with the chunks that are missing.
 
     Raises UsageError for wrong options, ClusterError or ExecutionError when the run cannot start or finish.
     """
     watcher = watcher or Silent()
-    chosen = [arm if isinstance(arm, Arm) else built_in_arm(arm, in_flight) for arm in arms or BUILT_IN_ARMS]
+    chosen = [with_own(arm, model) for arm in chosen_arms(arms, in_flight, rate, arrivals)]
     plan = make_plan(chosen, len(dataset), repeats=repeats, seed=seed, warmup=warmup)
-    main, shipments = resolve_pipelines(pipeline, plan)
+    main, shipments = resolve_pipelines(pipeline, plan, model)
     scorers = resolve_scorers(scores, dataset, [main, *(arm.pipeline for arm in plan.arms if arm.pipeline)])
     clusters_of(dataset, clusters)  # before any work is done
-    require_known(
-        map(parse_slo, slos), [arm.name for arm in plan.arms], measure_names([s.name for s in scorers], repeats)
-    )
+    check_slos(slos, [arm.name for arm in plan.arms], scorers, main, repeats)
     store.check_out(out)
     require_model(use, main, plan)
     disturbed = chosen_chaos(chaos, main, plan)
@@ -102,14 +108,29 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     return conclude(task, path, manifest, watcher)
 
 
-def resolve_pipelines(pipeline: Pipeline | str, plan: Plan) -> tuple[Pipeline, dict[str, Shipment]]:
+def resolve_pipelines(
+    pipeline: Pipeline | str, plan: Plan, model: Model | None = None
+) -> tuple[Pipeline, dict[str, Shipment]]:
     """The run's main pipeline, and for each arm what travels to the workers. Raises PipelineError."""
-    main, pack_main = resolve(pipeline)
+    main, pack_main = resolve(pipeline, model=model)
     shipment = pack_main()
     shipments: dict[str, Shipment] = {}
     for arm in plan.arms:
         shipments[arm.name] = shipment if arm.pipeline is None else pack_pipeline(arm.pipeline)
     return main, shipments
+
+
+def check_slos(
+    slos: Sequence[str], arms: Sequence[str], scorers: Sequence[AskedScorer | Overall], main: Pipeline, repeats: int
+) -> None:
+    """Raise UsageError for objectives that cannot be read, and for what no run of this pipeline in these arms has."""
+    measures = measure_names([scorer.name for scorer in scorers], repeats)
+    require_known(map(parse_slo, slos), arms, measures, [step.name for step in main.steps])
+
+
+def with_own(arm: Arm, model: Model | None) -> Arm:
+    """The arm; one with a pipeline of its own has it ask that model, where there is one."""
+    return arm if arm.pipeline is None else dataclasses.replace(arm, pipeline=arm.pipeline.with_model(model))
 
 
 def require_model(use: ModelUse, main: Pipeline, plan: Plan) -> None:

@@ -18,6 +18,7 @@ from quark_bench.trials import SCORE_PREFIX
 Ratio = Interval
 """How many times better, with its 95 % interval; `se` is on the log scale."""
 
+SET_BY_SCHEDULE = "an open load: its schedule sets the rate, equal in every arm"
 MOST_NAMED = 20
 """Prompts named where answers differ; their count is complete."""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from quark_bench.arrivals import load_of
 from quark_bench.comparable import Difference
 from quark_bench.rule import Change
 
@@ -23,10 +24,10 @@ class Side:
         return str(self.manifest["run_id"])
 
     @property
-    def how(self) -> tuple[str, int]:
-        """The strategy, and how many prompts were in flight."""
+    def how(self) -> tuple[str, str]:
+        """The strategy, and the load: how many prompts were in flight, or how they came."""
         mine = next(each for each in self.manifest["arms"] if each["name"] == self.arm)
-        return str(mine["strategy"]), int(mine["in_flight"])
+        return str(mine["strategy"]), load_of(mine)
 
 
 @dataclass(frozen=True, slots=True)

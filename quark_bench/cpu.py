@@ -24,8 +24,8 @@ def cpu_of_prompt(trials: Trials, arms: Collection[str], usage: Sequence[Mapping
     """
     used = pd.DataFrame(list(usage), columns=["block", "arm", "cpu_s"])
     used = used[used["arm"].isin(list(arms)) & used["cpu_s"].notna()]
-    records = trials.records(["session", "block", "start_s", "latency_s"])
-    ended = records.assign(end_s=records["start_s"] + records["latency_s"]).groupby(["block", "session"])
+    records = trials.records(["session", "block", "due_s", "start_s", "latency_s"])
+    ended = records.assign(end_s=records["due_s"] + records["latency_s"]).groupby(["block", "session"])
     spent = pd.DataFrame({"prompts": ended.size(), "seconds": ended["end_s"].max() - ended["start_s"].min()})
     spent = spent.groupby(level="block").sum()
     by_block = used.groupby(["arm", "block"], observed=True)["cpu_s"].sum().reset_index("arm")

@@ -32,17 +32,33 @@ def durations(trials: Trials, arm: str, layout: Layout) -> Iterator[Durations]:
 
     No more is held than a part and 16 bytes a record.
     """
-    keys = _keys(trials.records(KEY, arm))
-    order = np.argsort(keys)
-    keys = keys[order]
+    places = RecordPlaces(trials, arm)
     for spans in trials.spans(COLUMNS, arm):
         calls = calls_of(spans, layout)
-        found = _keys(spans[[*KEY]].iloc[calls.row])
-        place = np.minimum(np.searchsorted(keys, found), max(0, len(keys) - 1))
         row_of = np.full(calls.records, -1, np.int64)
-        row_of[calls.record] = np.where(keys[place] == found, order[place], -1) if len(keys) else -1
+        row_of[calls.record] = places.of(spans.iloc[calls.row])
         known = np.flatnonzero(row_of >= 0)
         yield Durations(row_of[known], calls.durations_s[known])
+
+
+class RecordPlaces:
+    """Where among an arm's records each span's record stands; 16 bytes a record are held."""
+
+    def __init__(self, trials: Trials, arm: str) -> None:
+        keys = _keys(trials.records(KEY, arm))
+        self._order = np.argsort(keys)
+        self._keys = keys[self._order]
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def of(self, spans: pd.DataFrame) -> Positions:
+        """For each span, which has the columns of KEY, the position of its record; -1 where there is none."""
+        if not len(self):
+            return np.full(len(spans), -1, np.int64)
+        found = _keys(spans[[*KEY]])
+        place = np.minimum(np.searchsorted(self._keys, found), len(self) - 1)
+        return np.where(self._keys[place] == found, self._order[place], -1)
 
 
 def _keys(records: pd.DataFrame) -> NDArray[np.uint64]:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from quark_bench import store
+from quark_bench.agent import Model
+from quark_bench.arrivals import arrivals_of
 from quark_bench.asking import with_use
 from quark_bench.baseline import Against, Baseline, find_baseline
-from quark_bench.bench import chosen_chaos, disturb, open_executor, opening_stage
+from quark_bench.bench import check_slos, chosen_chaos, disturb, open_executor, opening_stage
 from quark_bench.changes import ARMS, BASELINE, CANDIDATE
 from quark_bench.comparable import changed_conditions, changed_questions, dependent_trials
 from quark_bench.dataset import Dataset
@@ -25,12 +27,11 @@ from quark_bench.execute import Executor
 from quark_bench.execute.apart import Apart
 from quark_bench.gate_result import REVISION, RUN, GateResult
 from quark_bench.manifest import Manifest, as_asked, count_trials, first_manifest, plan_as_data
-from quark_bench.measures import measure_names
 from quark_bench.measuring import Silent, Task, Watcher, conclude, measure
 from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.parts import count_statuses, list_tables
 from quark_bench.pipeline import Pipeline
-from quark_bench.plan import Arm, Plan, blocks_a_repeat, built_in_arm, make_plan
+from quark_bench.plan import Arm, Plan, blocks_a_repeat, chosen_arms, make_plan
 from quark_bench.progress import shows_progress
 from quark_bench.resolve import resolve, resolve_scorers
 from quark_bench.resume import continued
@@ -38,7 +39,6 @@ from quark_bench.rule import alarms, confirm
 from quark_bench.run import Run
 from quark_bench.score_measures import clusters_of
 from quark_bench.scoring import judged_agents
-from quark_bench.slo import parse_slo, require_known
 from quark_bench.weigh_gate import Stored, Weighed, told_result, weigh
 
 REPEATS = 5
@@ -79,13 +79,16 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
     on: str = "local",
     insecure: bool = False,
     workers: int | None = None,
-    in_flight: int = 8,
+    in_flight: int | None = None,
+    rate: float | str | None = None,
+    arrivals: str | None = None,
     granularity: str = "auto",
     repeats: int = REPEATS,
     warmup: int | None = None,
     seed: int = 0,
     scores: Sequence[str] | None = None,
     slos: Sequence[str] = (),
+    model: Model | None = None,
     chaos: str | Sequence[str] = (),
     clusters: str | None = None,
     allow_stored: bool = False,
@@ -101,20 +104,20 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
     against itself: the noise of this machine. `arm` says how both run their prompts, `sync`, `parallel` or `async`.
     `repeats` grow until there are 15 pairs of blocks. `clusters` names a field of the prompts' metadata: prompts
     that share it count as dependent. `allow_stored` takes the comparison with a stored run for a verdict. The other
-    options are those of `bench`.
+    options are those of `bench`; with a `rate` both sides meet the same arrivals.
 
     Raises UsageError for wrong options, ClusterError or ExecutionError when it cannot start or finish.
     """
     watcher = watcher or Silent()
     path = None if resume is None else store.find_run(resume, out)
     begun = None if path is None else _begun(path)
-    main, pack = resolve(pipeline)
+    main, pack = resolve(pipeline, model=model)
     scorers = resolve_scorers(scores, dataset, [main])
-    require_known(map(parse_slo, slos), ARMS, measure_names([scorer.name for scorer in scorers], repeats))
+    check_slos(slos, ARMS, scorers, main, repeats)
     store.check_out(out)
-    how, by_cluster = arm if isinstance(arm, Arm) else built_in_arm(arm, in_flight), clusters_of(dataset, clusters)
+    (how,), by_cluster = chosen_arms([arm], in_flight, rate, arrivals), clusters_of(dataset, clusters)
     watcher.stage("looking at the baseline")
-    with find_baseline(_recorded(begun, against), pipeline, dataset, out) as baseline:
+    with find_baseline(_recorded(begun, against), pipeline, dataset, out, model) as baseline:
         once = _plan(how, baseline, len(dataset), repeats, seed, warmup)
         plan = once if begun is None else _extended(once, max(begun["repeats"], once.repeats))
         shipments = {CANDIDATE: pack()} | ({} if baseline.shipment is None else {BASELINE: baseline.shipment})
@@ -184,10 +187,11 @@ def _plan(how: Arm, baseline: Baseline, prompts: int, repeats: int, seed: int, w
     """Both arms, or the candidate alone against a stored run; enough repeats for enough pairs of blocks."""
     if repeats < 1:
         raise UsageError(f"--repeats {repeats}: give 1 or more")
-    arms = [Arm(BASELINE, how.strategy, how.in_flight, baseline.pipeline)] if baseline.kind != RUN else []
-    arms.append(Arm(CANDIDATE, how.strategy, how.in_flight))
-    if baseline.kind != RUN:
-        repeats = max(repeats, math.ceil(FEWEST_BLOCK_PAIRS / blocks_a_repeat(2, prompts, how.in_flight)))
+    candidate = dataclasses.replace(how, name=CANDIDATE, pipeline=None)
+    if baseline.kind == RUN:
+        return make_plan([candidate], prompts, repeats=repeats, seed=seed, warmup=warmup)
+    arms = [dataclasses.replace(how, name=BASELINE, pipeline=baseline.pipeline), candidate]
+    repeats = max(repeats, math.ceil(FEWEST_BLOCK_PAIRS / blocks_a_repeat(arms, prompts)))
     return make_plan(arms, prompts, repeats=repeats, seed=seed, warmup=warmup)
 
 
@@ -277,13 +281,14 @@ def _stored_arm(baseline: Baseline, manifest: Manifest, how: Arm) -> Stored | No
     run = baseline.run
     if run is None:
         return None
-    then, ran = run.manifest, (how.strategy.value, how.in_flight)
-    alike = [arm["name"] for arm in then["arms"] if (arm["strategy"], arm["in_flight"]) == ran]
+    then, ran = run.manifest, (how.strategy.value, how.in_flight, how.arrivals)
+    alike = [arm["name"] for arm in then["arms"] if (arm["strategy"], arm["in_flight"], arrivals_of(arm)) == ran]
     found = [*changed_questions(then, manifest), *changed_conditions(then, manifest), *dependent_trials(then)]
     if then["state"] != "complete":
         found.append("it is not complete")
     if not alike:
-        found.append(f"it has no arm that ran {how.strategy.value} with {how.in_flight} in flight")
+        load = f"with {how.in_flight} in flight" if how.arrivals is None else f"with arrivals {how.arrivals}"
+        found.append(f"it has no arm that ran {how.strategy.value} {load}")
     if found:
         raise UsageError(
             f"--against {run.path}: not comparable: {', '.join(found)}; measure it anew, or compare with a git revision"

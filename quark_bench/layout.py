@@ -10,7 +10,16 @@ from statistics import fmean, median
 from typing import Any
 
 from quark_bench.execute import Executor, Setting
-from quark_bench.execute.granularity import Calibration, Choice, Prediction, choose, chunk_size, predict
+from quark_bench.execute.granularity import (
+    Calibration,
+    Choice,
+    Costs,
+    Prediction,
+    choose,
+    chunk_size,
+    open_chunk_size,
+    predict,
+)
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Arm, Block, Chunk, Granularity, Plan, Strategy
 from quark_bench.record import Batch
@@ -56,23 +65,29 @@ def lay_out(executor: Executor, plan: Plan, pipeline: Pipeline, granularity: str
     seen = {arm.name: _warm_up(executor, plan, arm, arm.pipeline or pipeline, first) for arm in plan.arms}
     costs = executor.costs
     blocks = {arm: [len(block) for block in plan.blocks if block.arm == arm] for arm in seen}
-    predictions = {arm: predict(each, costs, blocks[arm]) for arm, each in seen.items() if each is not None}
+    closed = [arm.name for arm in plan.arms if arm.arrivals is None]
+    predictions = {arm: predict(each, costs, blocks[arm]) for arm in closed if (each := seen[arm]) is not None}
     if granularity == "auto":
         widest = max(plan.arms, key=lambda arm: (arm.strategy is Strategy.PARALLEL, arm.in_flight))
-        chosen = choose(predictions.get(widest.name), _resources([arm.pipeline or pipeline for arm in plan.arms]))
+        needed = _resources([arm.pipeline or pipeline for arm in plan.arms])
+        chosen = choose(predictions.get(widest.name), needed, is_open=widest.arrivals is not None)
     else:
         chosen = Choice(Granularity(granularity), f"asked for by --granularity {granularity}")
-    sizes = {}
-    for arm in plan.arms:
-        latency_s = each.latency_s if (each := seen[arm.name]) else None
-        sizes[arm.name] = chunk_size(latency_s, arm.in_flight, costs, min(blocks[arm.name]))
+    sizes = {arm.name: _chunk_size(arm, seen[arm.name], costs, min(blocks[arm.name])) for arm in plan.arms}
     settings = {arm.name: Setting(chosen.granularity, _alike(arm, plan, sizes)) for arm in plan.arms}
     return Layout(settings, chosen.granularity, chosen.reason, predictions)
 
 
+def _chunk_size(arm: Arm, seen: Calibration | None, costs: Costs, shortest: int) -> int:
+    if arm.arrivals is not None:
+        return open_chunk_size(arm.arrivals.mean_rate_per_s, costs, arm.in_flight)
+    return chunk_size(None if seen is None else seen.latency_s, arm.in_flight, costs, shortest)
+
+
 def _alike(arm: Arm, plan: Plan, sizes: Mapping[str, int]) -> int:
     """The chunk size of an arm: arms that run in the same way are cut alike, so that they differ in nothing else."""
-    alike = (each for each in plan.arms if (each.strategy, each.in_flight) == (arm.strategy, arm.in_flight))
+    how = (arm.strategy, arm.in_flight, arm.arrivals)
+    alike = (each for each in plan.arms if (each.strategy, each.in_flight, each.arrivals) == how)
     return min(sizes[each.name] for each in alike)
 
 
@@ -92,7 +107,7 @@ def _warm_up(
     if plan.warmup == 0:
         return None
     half = plan.warmup // 2
-    setting = Setting(granularity, max(1, half // (2 * executor.costs.takers(arm.in_flight))))
+    setting = Setting(granularity, max(1, half // (2 * executor.costs.takers(arm.at_first.in_flight))))
     if half:
         list(executor.run(Block(-1, arm.name, -1, 0, half), setting))
     before = executor.consumption()
@@ -115,7 +130,7 @@ def _calibrate(batches: Sequence[Batch], arm: Arm, pipeline: Pipeline, cpu_s: fl
         cpu_s=min(cpu_s, fmean(column("work_s"))),  # what is beyond the agents' own time is no agent's
         levels=pipeline.levels if parallel else 0,
         calls=len(pipeline.steps) if parallel else 0,
-        in_flight=arm.in_flight,
+        in_flight=arm.at_first.in_flight,
     )
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from quark_bench.agent import Agent, Constant
+from quark_bench.agent import Agent, Constant, Model, model_told
 from quark_bench.chaos import Chaos
 from quark_bench.dataset import Dataset
 from quark_bench.model_use import AS_IT_COMES, ModelUse
@@ -49,7 +49,8 @@ def first_manifest(
             "name": pipeline.name,
             "key": shipments[plan.arms[-1].name].code_hash,
             "answer": pipeline.answer,
-            "model": pipeline.model.name if pipeline.model else None,
+            "model": model_told(pipeline.model),
+            **_price(pipeline.model),
             "latency_profile": pipeline.latency_profile,
             "learns_in": _learns_in(pipeline, plan),
             "agents": [
@@ -71,6 +72,7 @@ def first_manifest(
                 "name": arm.name,
                 "strategy": arm.strategy.value,
                 "in_flight": arm.in_flight,
+                "arrivals": arm.arrivals and arm.arrivals.as_data(),
                 "pipeline_key": shipments[arm.name].code_hash,
             }
             for arm in plan.arms
@@ -120,6 +122,14 @@ def _learns_in(pipeline: Pipeline, plan: Plan) -> str | None:
     """Where any of the arms learns: one that does cannot be compared with the others, nor they with it."""
     files = ((arm.pipeline or pipeline).learns_in for arm in plan.arms)
     return next((file for file in files if file is not None), None)
+
+
+def _price(model: Model | None) -> dict[str, Any]:
+    """Dollars per million tokens of a model that has a price; None where nobody gave it."""
+    if not hasattr(model, "price"):
+        return {}
+    price = getattr(model, "price")  # noqa: B009 - no part of the protocol
+    return {"price": None if price is None else asdict(price)}
 
 
 def _fallback_told(agent: Agent) -> str | None:

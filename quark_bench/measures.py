@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from quark_bench.trials import SCORE_PREFIX, Trials, block_numbers, is_answered,
 from quark_bench.units import BYTES, COUNT, DOLLARS, PER_SECOND, RATIO, SCORE, SECONDS, SHARE, TOKENS, Direction, Unit
 
 Intervals = dict[str, Interval]
+MOMENT_S = 1e-9
+"""Shorter than anything that is measured."""
 
 _UNITS: dict[str, tuple[Unit, Direction]] = {
     "mean_latency_s": (SECONDS, Direction.LOWER),
@@ -38,6 +41,7 @@ _UNITS: dict[str, tuple[Unit, Direction]] = {
     "orchestration_overhead_s": (SECONDS, Direction.LOWER),
     "throughput_per_s": (PER_SECOND, Direction.HIGHER),
     "goodput_per_s": (PER_SECOND, Direction.HIGHER),
+    "goodput_share": (SHARE, Direction.HIGHER),
     "concurrent_agents": (COUNT, Direction.HIGHER),
     "concurrent_agents_mean": (COUNT, Direction.HIGHER),
     "agents_under_way_mean": (COUNT, Direction.NEITHER),
@@ -79,17 +83,28 @@ def measure_names(scorers: Iterable[str] = (), repeats: int = 1) -> tuple[str, .
     return (*_UNITS, *score_names(scorers, repeats))
 
 
+def measures_as_data(measures: Mapping[str, Measure]) -> dict[str, dict[str, Any]]:
+    """Measures as JSON-able data."""
+    return {
+        name: {"value": m.value, "low": m.low, "high": m.high, "unit": m.unit.name, "note": m.note}
+        for name, m in measures.items()
+    }
+
+
 def measure_arm(
     trials: Trials,
     arm: str,
     sums: SpanSums,
-    in_flight: int,
+    in_flight: int | None,
     usage: Sequence[Mapping[str, Any]],
+    good: NDArray[np.bool_] | None = None,
     how: Repeated | None = None,
 ) -> dict[str, Measure]:
-    """All measures of one arm, from its records and what its spans add up to.
+    """All measures of one arm, from its records and what its spans add up to. `in_flight` None: an open load, in which
+    as many were under way as came to be.
 
-    `usage` has rows of `block, arm, cpu_s, peak_memory_bytes`; rows of other arms are passed over. Means
+    `usage` has rows of `block, arm, cpu_s, peak_memory_bytes`; rows of other arms are passed over. `good` says which
+    records count in goodput: answered, and within the objectives of each trial; None means all that are answered. Means
     and medians of ratios are over answered records (ok and degraded); percentiles count a failure as slower than
     everything. Records of one prompt count as one observation in intervals, in those of scores records of one cluster
     of `how`, whose None is the repeats that there are and no clusters. Totals have no interval.
@@ -99,7 +114,8 @@ def measure_arm(
     status = trials.records(["status"], arm)
     if status.empty:
         return {name: _measure(name, Interval(None, None, None, 0, "no records")) for name in names}
-    records = _Records(trials, arm, is_answered(status), _prompts(trials, arm))
+    answered = is_answered(status)
+    records = _Records(trials, arm, answered, answered if good is None else good, repeated_prompts(trials, arm))
     found = {
         **_times(records),
         **_efficiency(records),
@@ -122,6 +138,7 @@ class _Records:
     trials: Trials
     arm: str
     answered: NDArray[np.bool_]
+    good: NDArray[np.bool_]
     prompts: Groups | None
 
     def columns(self, *names: str) -> pd.DataFrame:
@@ -138,8 +155,8 @@ class _Records:
         return int((~self.answered).sum())
 
 
-def _prompts(trials: Trials, arm: str) -> Groups | None:
-    """An arm has each prompt once in a repeat."""
+def repeated_prompts(trials: Trials, arm: str) -> Groups | None:
+    """For each record of the arm the number of its prompt; None where none is repeated: a repeat has each once."""
     if trials.records(["repeat"], arm)["repeat"].nunique() == 1:
         return None
     return pd.factorize(trials.records(["prompt_id"], arm)["prompt_id"])[0].astype(np.int64)
@@ -194,28 +211,35 @@ def _efficiency(records: _Records) -> Intervals:
     }
 
 
-def _rates(records: _Records, in_flight: int) -> Intervals:
-    """Completions a second, failed ones too as the note says, and the answered ones among them in the same windows."""
+def _rates(records: _Records, in_flight: int | None) -> Intervals:
+    """Completions a second, failed ones too as the note says, and the good ones among them in the same windows."""
     blocks = _completions_by_block(records)
     ends_s = [each for each, _ in blocks]
+    is_open = in_flight is None
+    if in_flight is None:  # by Little's law (1961)
+        busy_s = float(np.nansum(records.numbers("latency_s")))
+        in_flight = max(1, math.ceil(busy_s / max(sum(each.max(initial=0.0) for each in ends_s), MOMENT_S)))
     throughput = _of_blocks(stats.batch_means(ends_s, in_flight))
+    if is_open:
+        throughput = throughput.noted("what came by the schedule, which is not the most that could be")
     return {
         "throughput_per_s": throughput.noted(f"{records.failed} failed among the completions")
         if records.failed
         else throughput,
-        "goodput_per_s": _of_blocks(stats.batch_means(ends_s, in_flight, [answered for _, answered in blocks])),
+        "goodput_per_s": _of_blocks(stats.batch_means(ends_s, in_flight, [good for _, good in blocks])),
+        "goodput_share": _share(records, records.good),
     }
 
 
 def _completions_by_block(records: _Records) -> list[tuple[Floats, NDArray[np.bool_]]]:
-    """For each block of each session its records' ends, in seconds since it began, and whether they are answered."""
+    """For each block of each session its records' ends, in seconds since it began, and whether they are good."""
     start_s = records.numbers("start_s")
-    end_s = start_s + records.numbers("latency_s")
+    end_s = records.numbers("due_s") + records.numbers("latency_s")
     block_of = block_numbers(records.trials, records.arm)
     blocks = []
     for block in np.unique(block_of):
         known = np.flatnonzero((block_of == block) & np.isfinite(end_s))
-        blocks.append((end_s[known] - start_s[known].min(initial=np.inf), records.answered[known]))
+        blocks.append((end_s[known] - start_s[known].min(initial=np.inf), records.good[known]))
     return blocks
 
 
@@ -253,20 +277,16 @@ def _price(records: _Records, usage: Sequence[Mapping[str, Any]]) -> Intervals:
 
 def _outcomes(records: _Records, sums: SpanSums) -> Intervals:
     status = records.columns("status")["status"]
-    prompts = len(status) if records.prompts is None else len(np.unique(records.prompts))
     struck = records.trials.struck(["arm", "error"])
     errors = struck.loc[struck["arm"] == records.arm, "error"].astype("string")
     sequential = errors.str.startswith(f"{ENGINE_FAULT}:").fillna(False)
-
-    def share(ended: str) -> Interval:
-        return stats.wilson(float((status == ended).mean()) * prompts, prompts)
 
     def total(name: str) -> Interval:
         return _number(float(np.nansum(records.numbers(name))))
 
     return {
-        "failed_share": share("failed"),
-        "degraded_share": share("degraded"),
+        "failed_share": _share(records, (status == "failed").to_numpy(bool)),
+        "degraded_share": _share(records, (status == "degraded").to_numpy(bool)),
         "degraded_records": _number(float((status == "degraded").sum())),
         "sequential_records": _number(float(sequential.sum())),
         "tokens_in": total("tokens_in"),
@@ -277,6 +297,12 @@ def _outcomes(records: _Records, sums: SpanSums) -> Intervals:
         "refused_calls": _number(float(sums.refused)),
         "cached_calls": _number(float(sums.by_agent["cached"].sum())),
     }
+
+
+def _share(records: _Records, counted: NDArray[np.bool_]) -> Interval:
+    """The share of the records, n being the number of prompts."""
+    prompts = len(counted) if records.prompts is None else len(np.unique(records.prompts))
+    return stats.wilson(float(counted.mean()) * prompts, prompts)
 
 
 def _scores(records: _Records, how: Repeated) -> Intervals:

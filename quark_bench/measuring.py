@@ -25,6 +25,7 @@ from quark_bench.execute.drain import DRAIN_S
 from quark_bench.interrupt import first_interrupt
 from quark_bench.layout import Layout, lay_out
 from quark_bench.manifest import Manifest, count_trials, measured
+from quark_bench.measures import measures_as_data
 from quark_bench.model_use import Budget, parse_budget
 from quark_bench.parts import StoredTable, count_statuses, list_tables
 from quark_bench.pipeline import Pipeline, Shipment
@@ -32,8 +33,9 @@ from quark_bench.plan import Block, Chunk, Plan
 from quark_bench.record import Batch, RecordStatus, SpanStatus
 from quark_bench.resume import continuing, layout_of
 from quark_bench.reuse import counted
-from quark_bench.run import Run, measures_as_data
+from quark_bench.run import Run
 from quark_bench.scoring import Answered, AskedScorer, Overall, ScoreRow, asks_models, judged_agents, score_records
+from quark_bench.slo import slo_as_data
 
 ANSWERED = ("arm", "repeat", "prompt_id", "answer", "latency_s", "cost_usd", "status")
 """Columns of a record that are looked at to score it."""
@@ -231,9 +233,9 @@ def metered(
     beside what was predicted."""
     before, first_s, last_s = executor.consumption(), math.inf, -math.inf
     for batch in executor.run(block, setting, finished):
-        admitted_s, latencies_s = batch.records["start_s"], batch.records["latency_s"]
-        first_s = min(first_s, min(admitted_s) + batch.clock_offset_s)
-        last_s = max(last_s, max(map(operator.add, admitted_s, latencies_s)) + batch.clock_offset_s)
+        due_s, latencies_s = batch.records["due_s"], batch.records["latency_s"]
+        first_s = min(first_s, min(batch.records["start_s"]) + batch.clock_offset_s)
+        last_s = max(last_s, max(map(operator.add, due_s, latencies_s)) + batch.clock_offset_s)
         yield batch
     manifest["usage"].append(_usage(block, before, executor.consumption()))
     took_s = manifest["granularity"].setdefault("took_s", {})
@@ -263,7 +265,8 @@ def conclude(task: Task, path: Path, manifest: Manifest, watcher: Watcher) -> Ru
     ended = manifest["conservation"]
     manifest["state"] = "failed" if ended["not_run"] else "complete"
     manifest["measures"] = {arm: measures_as_data(found) for arm, found in run.measures.items()}
-    manifest["slo_results"] = [{"text": each.slo.text, "met": each.met, "given": each.given} for each in run.slos]
+    manifest["arrivals"] = [each.as_data() for each in run.arrivals]
+    manifest["slo_results"] = [slo_as_data(each) for each in run.slos]
     store.write_manifest(path, manifest)
     run.manifest = store.read_manifest(path)  # as it is kept: without secrets
     if ended["not_run"]:

@@ -24,6 +24,7 @@ from quark_bench.report.blame_table import blame_tables
 from quark_bench.report.dag import Layout, Weight, dag_svg, dag_text
 from quark_bench.report.findings import Findings
 from quark_bench.slo import nearest
+from quark_bench.sweep_result import SweepResult
 from quark_bench.units import RATIO, SHARE
 from quark_bench.what_if import WhatIf
 
@@ -245,6 +246,14 @@ def gate_html(result: GateResult) -> str:
     from quark_bench.report.gate_table import gate_table
 
     return as_html(gate_table(result))
+
+
+def sweep_html(result: SweepResult) -> str:
+    """A sweep's levels as the terminal shows them, and its curves above them."""
+    from quark_bench.report.sweep_figure import sweep_svg
+    from quark_bench.report.sweep_table import sweep_table
+
+    return (sweep_svg(result) if len(result.levels) > 1 else "") + as_html(sweep_table(result))
 
 
 def as_html(renderable: object) -> str:

@@ -123,6 +123,14 @@ class Pipeline(Displayed):
         changed.steps = tuple(dataclasses.replace(step, agent=change(step.agent)) for step in self.steps)
         return changed
 
+    def with_model(self, model: Model | None) -> Pipeline:
+        """The same agents, asking that model; None leaves them theirs."""
+        if model is None:
+            return self
+        changed = copy.copy(self)
+        changed.model = model
+        return changed
+
     def using(self, use: ModelUse) -> Pipeline:
         """The same pipeline, its model used so."""
         changed = copy.copy(self)

@@ -120,9 +120,9 @@ class Record(NamedTuple):
     """When it should have started; equals `start_s` in a closed load."""
     start_s: float
     latency_s: float
-    """From admission until its last agent ended."""
+    """From when it was due until its last agent ended."""
     answer_s: float | None
-    """From admission until the answer was there."""
+    """From when it was due until the answer was there."""
     service_s: float
     """Latency without waits for a slot or a retry's backoff."""
     work_s: float
@@ -140,6 +140,12 @@ class Record(NamedTuple):
     cost_usd: float
     worker: str
     """Process that gave the answer, as host:pid."""
+
+    def due_at(self, due_s: float) -> Record:
+        """The record in an open load: times to its end and to its answer count from when it was due."""
+        late_s = self.start_s - due_s
+        answer_s = None if self.answer_s is None else self.answer_s + late_s
+        return self._replace(due_s=due_s, latency_s=self.latency_s + late_s, answer_s=answer_s)
 
 
 CLOCKS = frozenset({"due_s", "start_s", "sent_s", "end_s"})

@@ -72,10 +72,19 @@ def _patterns() -> _Patterns:
 refresh = _patterns.cache_clear
 """Look at the environment again, where it changed after the first text was redacted."""
 
+_named: set[str] = set()
+
+
+def name_secret(variable: str) -> None:
+    """From now on, take the value of that environment variable for a secret, whatever its name looks like."""
+    if variable not in _named:
+        _named.add(variable)
+        refresh()
+
 
 def _secret_values(environment: Mapping[str, str]) -> set[str]:
     """The values whose names look secret, also as they stand in URLs, in JSON and in Python's quotes."""
-    bare = {value.strip() for name, value in environment.items() if _SECRET_NAME.search(name)}
+    bare = {value.strip() for name, value in environment.items() if name in _named or _SECRET_NAME.search(name)}
     forms = (form for value in bare if len(value) >= SHORTEST for form in _forms(value))
     return {form for form in forms if form not in MARK}
 

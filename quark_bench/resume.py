@@ -44,7 +44,7 @@ def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "the data set": manifest["dataset"]["hash"],
         "the pipeline's code": {arm["name"]: arm["pipeline_key"] for arm in manifest["arms"]},
-        "the arms": [(arm["name"], arm["strategy"], arm["in_flight"]) for arm in manifest["arms"]],
+        "the arms": [(arm["name"], arm["strategy"], arm["in_flight"], arm.get("arrivals")) for arm in manifest["arms"]],
         "the repeats": manifest["repeats"],
         "the seed": manifest["seed"],
         "the latency profile": manifest["pipeline"]["latency_profile"],

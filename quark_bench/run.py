@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from quark_bench import store
 from quark_bench.arm_run import agent_named, arm_run, factors_of, least_busy, overheads, threads
+from quark_bench.arrivals import arrivals_of
+from quark_bench.arrivals_check import ArrivalsCheck, check_arrivals
+from quark_bench.attainment import Attained, attained
 from quark_bench.blame import Blame
-from quark_bench.capacity import Asked, Capacity, capacity, counts, place_of
-from quark_bench.compare import Attribution, Comparison, attribute, compare_arms
+from quark_bench.capacity import Asked, capacity, counts, place_of
+from quark_bench.compare import SET_BY_SCHEDULE, Attribution, Comparison, attribute, compare_arms
 from quark_bench.critical_path import Layout
 from quark_bench.dataset import Dataset, Prompt, PromptsById
 from quark_bench.errors import QuarkBenchError, RunNotFoundError, UsageError
+from quark_bench.faces import shown, shown_blame, shown_capacity, shown_what_if
 from quark_bench.manifest import as_it_stands
 from quark_bench.measures import Measure, agent_table, measure_arm
 from quark_bench.model_calls import COLUMNS as CALL_COLUMNS
@@ -29,9 +34,10 @@ from quark_bench.plan import BUILT_IN_ARMS
 from quark_bench.progress import waiting
 from quark_bench.report.findings import Findings
 from quark_bench.score_measures import Repeated, clusters_in
-from quark_bench.slo import DEFAULT_SLOS, SloResult, check, parse_slo
+from quark_bench.slo import DEFAULT_SLOS, Slo, SloResult, check, parse_slo
 from quark_bench.sources import read_bounded
 from quark_bench.span_sums import SpanSums, sum_spans
+from quark_bench.stats import Interval
 from quark_bench.stored_trials import StoredTrials
 from quark_bench.trials import SCORE_PREFIX, failed_prompts
 from quark_bench.weigh_agents import blame_of, discriminations_of, named_blame
@@ -142,8 +148,9 @@ class Run:
                     self.trials,
                     arm["name"],
                     self._span_sums[arm["name"]],
-                    arm["in_flight"],
+                    None if arrivals_of(arm) else arm["in_flight"],
                     self.manifest["usage"],
+                    self._attained[arm["name"]].good,
                     self._repeated,
                 )
                 for arm in self.manifest["arms"]
@@ -170,7 +177,10 @@ class Run:
         Raises UsageError for an arm that the run does not have.
         """
         a, b = self._arm(a), self._arm(b)
-        return shown(compare_arms(self._paired_columns, a, b, self.measures[a], self.measures[b]))
+        found = compare_arms(self._paired_columns, a, b, self.measures[a], self.measures[b])
+        if any(arrivals_of(arm) for arm in self.manifest["arms"] if arm["name"] in (a, b)):
+            found = replace(found, throughput=Interval(None, None, None, 0, SET_BY_SCHEDULE))
+        return shown(found)
 
     def what_if(
         self, agents: Mapping[str, float] | None = None, drop: Collection[str] = (), *, arm: str | None = None
@@ -242,9 +252,25 @@ class Run:
     @cached_property
     def slos(self) -> Sequence[SloResult]:
         """The objectives that were given and the default targets, judged."""
+        shares = {slo: result for each in self._attained.values() for slo, result in each.results.items()}
+        with self._reading_objectives():
+            return check([*self._given_slos, *DEFAULT_SLOS], self.measures, self.arms[-1], shares)
+
+    @cached_property
+    def _given_slos(self) -> Sequence[Slo]:
+        with self._reading_objectives():
+            return [parse_slo(text) for text in self.manifest["slos"]]
+
+    @cached_property
+    def _attained(self) -> Mapping[str, Attained]:
+        agents = [name for name, _ in self.layout]
+        with self._reading_objectives():
+            return {arm: attained(self.trials, arm, self._given_slos, self.arms, agents) for arm in self.arms}
+
+    @contextmanager
+    def _reading_objectives(self) -> Iterator[None]:
         try:
-            given = [parse_slo(text) for text in self.manifest["slos"]]
-            return check([*given, *DEFAULT_SLOS], self.measures, self.arms[-1])
+            yield
         except UsageError as error:
             raise RunNotFoundError(f"{self.path}: its objectives cannot be read: {error}") from None
 
@@ -275,9 +301,10 @@ class Run:
         pairs = [(self.arms[0], arm) for arm in self.arms[1:]]
         throughput, latency = self._attributions()
         return Findings(
-            manifest=self.manifest,
+            manifest=self.manifest | {"arrivals": [each.as_data() for each in self.arrivals]},
             trials=self.trials,
             measures=self.measures,
+            arrivals=self.arrivals,
             comparisons=[self.compare(a, b) for a, b in pairs],
             attribution=throughput,
             latency_attribution=latency,
@@ -289,8 +316,21 @@ class Run:
             model_calls=sum_calls((part.read(CALL_COLUMNS) for part in self._tables.calls.parts()), self.arms),
         )
 
+    @cached_property
+    def arrivals(self) -> Sequence[ArrivalsCheck]:
+        """For every arm with an open load that has records, how its prompts came."""
+        checks = (
+            check_arrivals(self.trials, arm["name"], asked, arm["in_flight"])
+            for arm in self.manifest["arms"]
+            if (asked := arrivals_of(arm)) is not None
+        )
+        return tuple(each for each in checks if each is not None)
+
     def _attributions(self) -> tuple[Attribution | None, Attribution | None]:
-        return attribute(self._paired_columns) if set(BUILT_IN_ARMS) <= set(self.arms) else (None, None)
+        """Of a gain to prompts in flight: their number is nobody's choice in an open load."""
+        if any(map(arrivals_of, self.manifest["arms"])) or not set(BUILT_IN_ARMS) <= set(self.arms):
+            return None, None
+        return attribute(self._paired_columns)
 
     def report(self) -> Path:
         """Write the report as one HTML file into the run's directory; its path."""
@@ -311,39 +351,3 @@ class Run:
 
         names = [name for name, _ in self.layout]
         return drawn_graph([(name, tuple(names.index(need) for need in needs)) for name, needs in self.layout])
-
-
-def shown(comparison: Comparison) -> Comparison:
-    """The comparison with a face: text in a terminal, a table in a notebook."""
-    from quark_bench.notebook import ShownComparison
-
-    return ShownComparison.of(comparison)
-
-
-def shown_blame(found: Blame) -> Blame:
-    """The blame with a face: a table in a terminal and in a notebook."""
-    from quark_bench.notebook import ShownBlame
-
-    return ShownBlame.of(found)
-
-
-def shown_what_if(found: WhatIf) -> WhatIf:
-    """The prediction with a face: sentences in a terminal, tables in a notebook."""
-    from quark_bench.notebook import ShownWhatIf
-
-    return ShownWhatIf.of(found)
-
-
-def shown_capacity(found: Capacity) -> ShownCapacity:
-    """The simulation with a face: sentences in a terminal, a table in a notebook."""
-    from quark_bench.notebook import ShownCapacity
-
-    return ShownCapacity.of(found)
-
-
-def measures_as_data(measures: Mapping[str, Measure]) -> dict[str, dict[str, Any]]:
-    """Measures as JSON-able data."""
-    return {
-        name: {"value": m.value, "low": m.low, "high": m.high, "unit": m.unit.name, "note": m.note}
-        for name, m in measures.items()
-    }

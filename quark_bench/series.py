@@ -79,7 +79,9 @@ def _agent(agent: Any) -> str:
 
 
 def _arm(arm: Any) -> str:
-    return f"{_told(arm, 'name')} ({_told(arm, 'strategy')}, {_told(arm, 'in_flight')} in flight)"
+    arrivals = _within(arm, "arrivals") if isinstance(arm, Mapping) else {}
+    load = f", {_told(arrivals, 'shape')} at {_told(arrivals, 'rate')}/s" if arrivals else ""
+    return f"{_told(arm, 'name')} ({_told(arm, 'strategy')}, {_told(arm, 'in_flight')} in flight{load})"
 
 
 def _told(data: Any, name: str, absent: str = UNKNOWN) -> str:

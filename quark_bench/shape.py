@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from quark_bench.arrivals import arrivals_of
 from quark_bench.chaos import parse_chaos
 from quark_bench.plan import Granularity
 
@@ -19,7 +20,7 @@ Check = Callable[[Any, str], None]
 
 def check_manifest(manifest: Any) -> None:
     """Raise ValueError, naming the place, where a manifest is not what this package writes; further keys may stand in
-    it. Raises UsageError for chaos that cannot be read."""
+    it. Raises UsageError for chaos or arrivals that cannot be read."""
     _MANIFEST(manifest, "the manifest")
     arms, agents = manifest["arms"], manifest["pipeline"]["agents"]
     _distinct([arm["name"] for arm in arms], "arms")
@@ -32,6 +33,8 @@ def check_manifest(manifest: Any) -> None:
         before.add(agent["name"])
     _distinct([agent["name"] for agent in agents], "agents")
     _distinct(["none", *manifest["scorers"]], "scorers")
+    for arm in arms:
+        arrivals_of(arm)
     if manifest.get("chaos"):
         parse_chaos([manifest["chaos"]])
 
@@ -184,12 +187,21 @@ _MANIFEST = _object(
         name=_name,
         key=_name,
         answer=_name,
-        model=_or_none(_name),
+        model=_or_none(_text),
+        price_=_or_none(_object(usd_per_million_in=_number, usd_per_million_out=_number)),
         latency_profile=_or_none(_name),
         learns_in_=_or_none(_text),
         agents=_list_of(_object(name=_name, needs=_list_of(_name))),
     ),
-    arms=_list_of(_object(name=_name, strategy=_name, in_flight=_above_zero, pipeline_key=_name)),
+    arms=_list_of(
+        _object(
+            name=_name,
+            strategy=_name,
+            in_flight=_above_zero,
+            pipeline_key=_name,
+            arrivals_=_or_none(_object(rate=_name, shape=_name)),
+        )
+    ),
     repeats=_count,
     seed=_integer,
     warmup=_count,
@@ -212,6 +224,7 @@ _MANIFEST = _object(
     measures_=_map_of(
         _map_of(_object(value=_or_none(_number), low=_or_none(_number), high=_or_none(_number), note=_text))
     ),
+    arrivals_=_list_of(_object(arm=_name, kept_up=_yes_or_no, why=_text, remedy=_text)),
     usage=_list_of(_object(block=_count, arm=_name, cpu_s=_or_none(_number), peak_memory_bytes=_or_none(_number))),
     gate_=_or_none(_GATE),
     gating_=_object(

@@ -251,6 +251,16 @@ def wilson(k: float, n: float, *, level: float = 0.95) -> Interval:
     return Interval(share, low, high, int(n))
 
 
+def fewest_for_share(wanted: float, share: float = 1.0, *, level: float = 0.95) -> int:
+    """How many observations put the whole Wilson interval of a `share` on one side of the share that is wanted.
+
+    It holds `wanted` where |share - wanted| <= z sqrt(wanted (1 - wanted) / n), whose n this is. `wanted` is between 0
+    and 1 and another than `share`.
+    """
+    z = float(distributions.norm.ppf((1 + level) / 2))
+    return math.ceil(z * z * wanted * (1 - wanted) / (share - wanted) ** 2)
+
+
 def batch_means(blocks_s: Sequence[Any], in_flight: int, counted: Sequence[Any] | None = None) -> Interval:
     """Completions per second. Each block's ends are seconds since its own start; blocks share no time.
 

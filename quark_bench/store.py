@@ -62,7 +62,15 @@ TOLD = frozenset({"answer", "error", "output", "reply", "finish_reason"})
 
 
 def new_run(out: str | Path, name: str) -> Path:
-    """Make the directory of a new run below `out`; its name sorts by time. Raises ExecutionError if it cannot."""
+    """Make the directory of a new run below `out`, with room for its tables. Raises ExecutionError if it cannot."""
+    path = new_folder(out, name)
+    for kind in SCHEMAS:
+        (path / kind).mkdir()
+    return path
+
+
+def new_folder(out: str | Path, name: str) -> Path:
+    """Make a new folder below `out`; its name sorts by time. Raises ExecutionError if it cannot."""
     stem = (
         f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')[:20].strip('-') or 'run'}"
     )
@@ -76,8 +84,6 @@ def new_run(out: str | Path, name: str) -> Path:
             continue
         except OSError as error:
             raise ExecutionError(f"{path} cannot be made: {error.strerror}; choose a folder with --out") from error
-        for kind in SCHEMAS:
-            (path / kind).mkdir()
         return path
     raise ExecutionError(f"no run can be made below {out}; choose another folder with --out")
 

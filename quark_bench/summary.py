@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from quark_bench.measures import measures_as_data
 from quark_bench.report.scoring import scored
-from quark_bench.run import REPORT, Run, measures_as_data
+from quark_bench.run import REPORT, Run
+from quark_bench.slo import slo_as_data
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -43,8 +45,9 @@ def summary(run: Run) -> dict[str, Any]:
         "breakers": list(run.findings.breakers),
         "model_limits": list(run.findings.rations),
         "budget": run.manifest.get("budget"),
+        "arrivals": [each.as_data() for each in run.arrivals],
         "gate": run.manifest.get("gate"),
-        "slos": [{"text": r.slo.text, "value": r.value, "met": r.met, "given": r.given} for r in run.slos],
+        "slos": [slo_as_data(result) for result in run.slos],
         "report": str(run.path / REPORT) if (run.path / REPORT).is_file() else None,
     }
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from quark_bench.agent import Agent, Call, Constant, Message, Reply
+from quark_bench.agent import Agent, Call, Constant, Message, Reply, model_told
 from quark_bench.agent_code import INSTALLED, OWN, STANDARD_LIBRARY
 from quark_bench.errors import PipelineError, QuarkBenchError, describe
 from quark_bench.pipeline import Pipeline
@@ -282,7 +282,7 @@ def outline(pipeline: Pipeline) -> Pipeline:
         str(pipeline.name),
         map(_drawn, pipeline.agents),
         answer=pipeline.answer,
-        model=NamedModel(str(pipeline.model.name)) if pipeline.model is not None else None,
+        model=NamedModel(str(model_told(pipeline.model))) if pipeline.model is not None else None,
         latency_profile=pipeline.latency_profile,
         learns_in=pipeline.learns_in,
     )

@@ -24,7 +24,7 @@ from typing import Any
 
 import cloudpickle
 
-from quark_bench.agent import Constant
+from quark_bench.agent import Constant, model_told
 from quark_bench.agent_code import OWN, is_own, source_text
 from quark_bench.errors import PipelineError, QuarkBenchError, describe
 from quark_bench.fingerprint import canonical_form
@@ -176,7 +176,7 @@ def _key(*parts: str) -> str:
 
 
 def _model(pipeline: Pipeline) -> str:
-    return pipeline.model.name if pipeline.model else ""
+    return model_told(pipeline.model) or ""
 
 
 def _pickles(value: object) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from quark_bench.arrivals import arrivals_of
 from quark_bench.changes import (
     ARMS,
     BASELINE,
@@ -21,11 +22,12 @@ from quark_bench.changes import (
     relabelled,
 )
 from quark_bench.comparable import only_in_one, worth_of_stored
-from quark_bench.compare import prompts_answered_differently
+from quark_bench.compare import SET_BY_SCHEDULE, prompts_answered_differently
 from quark_bench.gate_result import NULL, RUN, AgentChange, GateResult, NullRates
 from quark_bench.manifest import Manifest
 from quark_bench.pairing import PAIRED, pair_up
 from quark_bench.plan import Plan
+from quark_bench.report import sentences
 from quark_bench.report.findings import conditions
 from quark_bench.report.sentences import first_named, plural
 from quark_bench.rule import MARGIN, Change, Conditions, Judged, Verdict, alarms, judge, overall
@@ -56,12 +58,26 @@ def weigh(run: Run, stored: Stored | None, repeats: range, clusters: Clusters | 
     records = arm_records(run)
     records = records[records["repeat"].isin(repeats)]
     if stored is None:
-        noise, changes = noise_of(records, BASELINE), changes_of(records, run.trials.scorers, clusters)
+        noise = noise_of(records, BASELINE)
+        changes = _by_schedule(changes_of(records, run.trials.scorers, clusters), run)
     else:
         noise = noise_of(records, CANDIDATE)
         records = _beside(records, stored, repeats)
         changes = changes_of(records, run.trials.scorers, clusters, side_by_side=False)
     return Weighed(records, judge(changes, Conditions(noise)), noise)
+
+
+def _by_schedule(changes: Sequence[Change], run: Run) -> list[Change]:
+    """No verdict on the throughput of an open load, which says what was asked for: a side that falls behind takes
+    longer, from due to end, and that is judged."""
+    if not any(map(arrivals_of, run.manifest["arms"])):
+        return list(changes)
+    return [
+        replace(each, worse=None, low=None, high=None, p=None, mde=None, note=SET_BY_SCHEDULE)
+        if each.measure == "throughput"
+        else each
+        for each in changes
+    ]
 
 
 def arm_records(run: Run, arm: str | None = None) -> pd.DataFrame:
@@ -94,9 +110,9 @@ def told_result(run: Run, found: Weighed, once: Plan, *, allow_stored: bool) -> 
         repeats=once.repeats,
         blocks=len(once.blocks) // len(once.arms),
         in_flight=once.arms[-1].in_flight,
-        findings=tuple(_findings(run.manifest, found, once)),
+        findings=(*_attained(run), *_findings(run, found, once)),
         slos_missed=tuple(each.slo.text for each in run.slos if each.given and each.met is False),
-        null=_null_rates(found, once.seed) if gating["kind"] == NULL else None,
+        null=_null_rates(found, once.seed, run) if gating["kind"] == NULL else None,
         conditions=conditions(run.manifest),
     )
 
@@ -121,15 +137,23 @@ def _is_faster(change: Change) -> bool:
     return change.high is not None and change.worse is not None and change.high < 1 and change.worse < 1 / (1 + MARGIN)
 
 
-def _null_rates(found: Weighed, seed: int) -> NullRates:
+def _null_rates(found: Weighed, seed: int, run: Run) -> NullRates:
     """How often the rule would have alarmed if the labels of the arms were drawn anew for each pair of blocks."""
     drawn = relabelled(found.records, np.random.default_rng(seed), RELABELLINGS)
-    return NullRates(RELABELLINGS, sum(bool(alarms(judge(each, Conditions(found.noise)))) for each in drawn))
+    judged = (judge(_by_schedule(each, run), Conditions(found.noise)) for each in drawn)
+    return NullRates(RELABELLINGS, sum(map(bool, map(alarms, judged))))
 
 
-def _findings(manifest: Manifest, found: Weighed, once: Plan) -> Iterator[str]:
+def _attained(run: Run) -> Iterator[str]:
+    """What share of the trials kept to the objectives that are of each."""
+    for each in run.slos:
+        if each.slo.share is not None:
+            yield f"{each.slo.text} {sentences.verdict(each)}: {sentences.slo_value(run.findings, each)}"
+
+
+def _findings(run: Run, found: Weighed, once: Plan) -> Iterator[str]:
     """What else is worth knowing, a sentence each."""
-    gating = manifest["gating"]
+    manifest, gating = run.manifest, run.manifest["gating"]
     if gating["data_changes"]:
         yield gating["data_changes"]
     if gating["kind"] == RUN:
@@ -146,6 +170,9 @@ def _findings(manifest: Manifest, found: Weighed, once: Plan) -> Iterator[str]:
         yield f"{plural(len(differ), 'prompt')} answered differently: {first_named(differ)}"
     if once.repeats != gating["asked"]:
         yield f"{once.repeats} repeats instead of {gating['asked']}, for enough pairs of blocks"
+    for check in run.arrivals:
+        if not check.kept_up:
+            yield f"the client could not keep up with {check.arm}: {check.why}; {check.remedy}"
     latency = next(each.change for each in found.judged if each.measure == "latency")
     if latency.mde is not None and latency.mde > MARGIN:
         wanted = what_it_takes(latency, latency_components(found.records), once)

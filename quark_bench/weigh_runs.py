@@ -172,7 +172,7 @@ def _notes_between(first: Run, second: Run, a: Side, b: Side) -> Iterator[str]:
     for what in changed_questions(then, now):
         yield f"{what}: {_narrowed(what, first, second)}"
     if a.how != b.how:
-        ways = (f"{strategy} with {in_flight} in flight" for strategy, in_flight in (a.how, b.how))
+        ways = (f"{strategy} with {load}" for strategy, load in (a.how, b.how))
         yield f"the arms ran differently: {', then '.join(ways)}"
     if then["repeats"] != now["repeats"]:
         shared = plural(min(then["repeats"], now["repeats"]), "repeat")

@@ -233,13 +233,16 @@ class _Records:
             yield Predicted(f"p{percent}_latency_s", now, then)
 
     def _throughput(self, ratio: float, saved: _Saved) -> Predicted:
-        """By Little's law (1961), as many in flight as were: prompts a second times latency stays what it was.
+        """By Little's law (1961), as many in flight as were: prompts a second times latency stays what it was. An open
+        load's schedule stays, too.
 
         CPU time is taken to go with the agents' work, and cores / CPU time of a prompt is the most there can be.
         """
         now = self.arm.throughput_per_s
         if now.value is None:
             now = Interval(self.arm.in_flight / float(np.nanmean(self.latency_s)), None, None, 0, "in flight / latency")
+        if self.arm.is_open:
+            return Predicted("throughput_per_s", now, now)
         then = _each(now, lambda rate: rate / ratio)
         work = saved.work_then_s / saved.work_now_s if saved.work_now_s else 1.0
         if self.arm.cpu_s and work > 0 and then.value is not None:

@@ -1,14 +1,17 @@
 """Real schedulers and workers, each a process of its own, to be killed, frozen and started late."""
 
+import functools
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from distributed import Client
+
+from .forked import begin
 
 LOOPBACK = "127.0.0.1"
 
@@ -22,12 +25,14 @@ def free_port():
 class DaskProcesses:
     """A scheduler and workers started by Dask's own commands from `folder`.
 
-    `host` is the scheduler's loopback address; `security` lets our own clients in where it speaks TLS.
+    `host` is the scheduler's loopback address; `security` lets our own clients in where it speaks TLS. Forked ones
+    begin at once, having imported what a new Python would import for a second.
     """
 
-    def __init__(self, folder, host=LOOPBACK, **environment):
+    def __init__(self, folder, host=LOOPBACK, forked=False, **environment):
         self.folder = folder
         self.host = host
+        self.forked = forked
         self.security = None
         self.environment = os.environ | {"PYTHONWARNINGS": "ignore"} | environment
         self.started = []
@@ -35,15 +40,20 @@ class DaskProcesses:
         self.address = f"tcp://{host}:{self.port}"
 
     def dask(self, *arguments, python=(), **environment):
-        with (self.folder / f"dask-{len(self.started)}.log").open("w") as log:
-            process = subprocess.Popen(
-                [sys.executable, *python, "-m", "dask", *map(str, arguments)],
-                cwd=self.folder,
-                env=self.environment | environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        environment = self.environment | environment
+        with (self.folder / f"dask-{len(self.started)}.log").open("w") as log, open(os.devnull) as nothing:
+            if self.forked:
+                process = begin("dask", arguments, self.folder, environment, (nothing, log, log))
+            else:
+                process = subprocess.Popen(
+                    [sys.executable, *python, "-m", "dask", *map(str, arguments)],
+                    cwd=self.folder,
+                    env=environment,
+                    stdin=nothing,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
         self.started.append(process)
         return process
 
@@ -83,16 +93,17 @@ class DaskProcesses:
     def close(self):
         for process in reversed(self.started):
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGCONT)
-                os.killpg(process.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it may end just now
+                    os.killpg(process.pid, signal.SIGCONT)
+                    os.killpg(process.pid, signal.SIGKILL)
             process.wait(timeout=30)
 
 
 @contextmanager
-def dask_processes(folder, workers=0, *options, **environment):
+def dask_processes(folder, workers=0, *options, forked=False, **environment):
     """A scheduler with so many workers without nannies, ended at the end."""
     folder.mkdir(parents=True, exist_ok=True)
-    processes = DaskProcesses(folder, **environment)
+    processes = DaskProcesses(folder, forked=forked, **environment)
     try:
         processes.scheduler()
         for _ in range(workers):
@@ -100,6 +111,9 @@ def dask_processes(folder, workers=0, *options, **environment):
         yield processes.wait_for_workers(workers)
     finally:
         processes.close()
+
+
+forked_processes = functools.partial(dask_processes, forked=True)
 
 
 def until(true, timeout_s=60, every_s=0.05):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import dask
 import pytest
 from distributed import LocalCluster
 from hypothesis import settings
@@ -33,6 +34,12 @@ class Way(NamedTuple):
     granularity: str
 
 
+QUIET = {
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.monitor-interval": "1s",
+}
+"""Without these a cluster that idles takes four times as much of the processors, as long as the tests last."""
 WAYS = ["inline", "dask-chunk", "dask-agent"]
 
 
@@ -40,7 +47,10 @@ WAYS = ["inline", "dask-chunk", "dask-agent"]
 def cluster():
     """The address of a real scheduler with two worker processes, started when a test first asks for it."""
     settings = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_logs": 50}
-    with LocalCluster(n_workers=2, threads_per_worker=8, processes=True, **settings) as started:
+    with (
+        dask.config.set(QUIET),
+        LocalCluster(n_workers=2, threads_per_worker=8, processes=True, **settings) as started,
+    ):
         yield started.scheduler_address
 
 
@@ -79,6 +89,12 @@ def run_with(tmp_path) -> Callable[..., Run]:
         return bench(dataset, pipeline, on=way.on, granularity=way.granularity, **chosen)
 
     return made
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """For tests of what a page says: its figures, most of what it costs, are named and empty."""
+    monkeypatch.setattr("quark_bench.report.canvas._painted", lambda *_, **__: b"<svg ></svg>")
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ FORGETS = 0.5
 """Time constant of the drift, in passes of one arm over the prompts."""
 SLOWDOWNS = (1.0, 1.03, 1.05, 1.10, 1.15, 1.20)
 IN_FLIGHT = 8
+ARMS = [Arm(name, in_flight=IN_FLIGHT) for name in ("baseline", "candidate")]
 TOGETHER = 50
 """Gates drawn at once: more need much memory."""
 
@@ -44,10 +45,9 @@ class Layout:
 
     def __init__(self, prompts, asked=REPEATS):
         self.prompts = prompts
-        self.repeats = max(asked, math.ceil(FEWEST_BLOCK_PAIRS / blocks_a_repeat(2, prompts, IN_FLIGHT)))
-        arms = [Arm(name, in_flight=IN_FLIGHT) for name in ("baseline", "candidate")]
-        plan = make_plan(arms, prompts, repeats=2 * self.repeats)
-        self.moments = {arm.name: np.zeros((2 * self.repeats, prompts), np.int64) for arm in arms}
+        self.repeats = max(asked, math.ceil(FEWEST_BLOCK_PAIRS / blocks_a_repeat(ARMS, prompts)))
+        plan = make_plan(ARMS, prompts, repeats=2 * self.repeats)
+        self.moments = {arm.name: np.zeros((2 * self.repeats, prompts), np.int64) for arm in ARMS}
         self.borders = [0, *sorted({block.stop for block in plan.blocks})]
         self.blocks = np.zeros((2 * self.repeats, prompts), np.int64)
         now = 0
@@ -165,7 +165,7 @@ def markdown(rows):
     ]
     for (prompts, asked, sigma), found in rows.items():
         layout = Layout(prompts, asked)
-        blocks = blocks_a_repeat(2, prompts, IN_FLIGHT) * layout.repeats
+        blocks = blocks_a_repeat(ARMS, prompts) * layout.repeats
         place = f"| {prompts} | {layout.repeats} | {blocks} | {100 * sigma:.0f} % |"
         for name in ("once", "confirmed"):
             cells = " | ".join(_percent(getattr(each, name), each.gates) for each in found)

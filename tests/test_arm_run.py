@@ -31,7 +31,7 @@ def manifest(*arms: dict[str, Any], choice: str = "chunk", **cluster: Any) -> di
 
 def of(name: str, told: dict[str, Any]) -> ArmRun:
     throughput = Measure("throughput_per_s", 25.0, PER_SECOND, Direction.HIGHER, 24.0, 26.0)
-    row = {"session": 0, "arm": "sync", "block": 0, "start_s": 0.0, "latency_s": 1.0}
+    row = {"session": 0, "arm": "sync", "block": 0, "due_s": 0.0, "start_s": 0.0, "latency_s": 1.0}
     measures = {each["name"]: {"throughput_per_s": throughput} for each in told["arms"]}
     return arm_run(told, measures, FrameTrials(pd.DataFrame([row]), pd.DataFrame()), name)
 

@@ -16,7 +16,8 @@ ARMS = ("sync", "parallel", "async")
 def trials(seconds: Mapping[str, float], prompts: int = 20) -> FrameTrials:
     """An arm a block, which takes so many seconds."""
     rows = [
-        {"session": 0, "arm": arm, "block": block, "start_s": total_s * n / prompts, "latency_s": total_s / prompts}
+        {"session": 0, "arm": arm, "block": block, "latency_s": total_s / prompts}
+        | dict.fromkeys(("due_s", "start_s"), total_s * n / prompts)
         for block, (arm, total_s) in enumerate(seconds.items())
         for n in range(prompts)
     ]

@@ -15,7 +15,7 @@ from quark_bench.execute.cluster_spec import read_spec
 from quark_bench.execute.dask_agents import DaskAgents
 from quark_bench.execute.process import this_process
 
-from .clusters import dask_processes, until
+from .clusters import forked_processes, until
 from .places import Trials, moved_to, shipped
 
 
@@ -155,7 +155,7 @@ def forget_pipelines():
 
 
 def test_a_worker_that_joins_late_takes_part(tmp_path):
-    with dask_processes(tmp_path / "cluster", 1) as processes:
+    with forked_processes(tmp_path / "cluster", 1) as processes:
 
         async def scenario(trials):
             processes.worker("--no-nanny")
@@ -194,7 +194,7 @@ def test_a_call_that_kills_its_worker_is_not_made_again_unasked(own_cluster):
 
 
 def test_without_a_scheduler_calls_fail_at_once_and_say_why(tmp_path):
-    with dask_processes(tmp_path / "cluster", 1) as processes:
+    with forked_processes(tmp_path / "cluster", 1) as processes:
 
         async def scenario(trials):
             under_way = asyncio.create_task(trials("3600"))

@@ -269,3 +269,33 @@ def test_a_trial_that_took_down_the_last_worker_does_not_wait_for_the_next_to_jo
 def test_a_trial_whose_own_workers_have_all_left_is_withdrawn():
     assert not is_hopeless(1, ["a", "b"], {"b", "c"})
     assert is_hopeless(0, ["a", "b"], {"c"})
+
+
+def by_turns(prompts, in_flight=100, size=2, workers="abc"):
+    made = Dispatch(Block(0, "async", 0, 0, prompts).chunks(size), in_flight, by_turns=True)
+    made.present(set(workers))
+    return made
+
+
+def test_in_an_open_load_workers_take_turns_and_nothing_is_handed_out_before_its_time():
+    dispatch = by_turns(20)
+    assert not list(dispatch.orders(before=0))
+    first = list(dispatch.orders(before=7))
+    assert [(order.worker, order.start) for order in first] == [("a", 0), ("b", 2), ("c", 4), ("a", 6)]
+    for order in first:
+        dispatch.returned(order)
+    assert [order.worker for order in dispatch.orders(before=12)] == ["b", "c"]
+
+
+def test_in_an_open_load_a_worker_that_is_behind_gets_less():
+    dispatch = by_turns(60)
+    first = list(dispatch.orders(before=18))
+    for order in first:
+        if order.worker != "a":
+            dispatch.returned(order)
+    assert [order.worker for order in dispatch.orders(before=30)].count("a") == 0
+
+
+def test_in_an_open_load_all_that_is_due_is_handed_out_whatever_is_waiting():
+    dispatch = by_turns(1_000, in_flight=2, workers="a")
+    assert sum(map(len, dispatch.orders())) == 1_000

@@ -13,7 +13,7 @@ from quark_bench import Dataset, Prompt
 from quark_bench.errors import ClusterError, ExecutionError
 from quark_bench.execute import cluster as cluster_module
 from quark_bench.execute.inline import Inline
-from quark_bench.plan import BUILT_IN_ARMS, Arm, Strategy
+from quark_bench.plan import BUILT_IN_ARMS, IN_FLIGHT, Arm, Strategy
 
 from .conftest import WAYS, Way
 from .pipelines import faults, kinds, told, waits
@@ -53,7 +53,7 @@ def outputs(run):
 
 def most_at_once(records):
     """Most records under way at one moment."""
-    ends = records["start_s"] + records["latency_s"]
+    ends = records["due_s"] + records["latency_s"]
     # An end sorts before a start at the same moment: such records follow each other.
     moments = sorted([(start, 1) for start in records["start_s"]] + [(end, -1) for end in ends])
     under_way = most = 0
@@ -345,3 +345,25 @@ def test_an_address_where_nobody_answers_is_a_cluster_error(run_with, tmp_path, 
 def test_inline_takes_no_hop_and_one_process():
     with Inline() as inline:
         assert (inline.costs.hop_s, inline.costs.takers(64)) == (0.0, 1)
+
+
+def test_in_an_open_load_prompts_start_when_due_in_every_arm_alike(way, run_with):
+    run = run_with(way, 60, "waits.py:short", arms=["sync", "async"], rate=100, seed=5)
+    assert set(run.records["status"]) == {"ok"}
+    gaps_s = {}
+    for arm, records in run.records.sort_values("due_s").groupby("arm"):
+        assert list(records["prompt_id"]) == sorted(records["prompt_id"], key=lambda name: int(name.removeprefix("p-")))
+        assert (records["start_s"] >= records["due_s"]).all()
+        lag_s = records["start_s"] - records["due_s"]
+        assert (records["latency_s"] - lag_s >= records["critical_path_s"] - 1e-6).all()
+        gaps_s[arm] = records["due_s"].diff()[1:].to_numpy()
+    assert gaps_s["sync"] == pytest.approx(gaps_s["async"], abs=1e-6)
+    assert len(set(gaps_s["async"].round(12))) == 59
+    assert {each["arm"] for each in run.manifest["arrivals"]} == {"sync", "async"}
+    assert run.compare("sync", "async").throughput.value is None
+
+
+def test_in_an_open_load_prompts_do_not_wait_for_one_another(way, run_with):
+    """Of a burst of 20 more are under way together than a closed load would have by itself."""
+    run = run_with(way, 20, "waits.py:long", rate=1_000, arrivals="burst:20")
+    assert most_at_once(run.records) > IN_FLIGHT

@@ -20,15 +20,15 @@ from quark_bench.execute import liveness
 from quark_bench.execute.lost import KILLED
 from quark_bench.store import read_manifest
 
-from .clusters import dask_processes, until
+from .clusters import forked_processes, until
 from .conftest import PIPELINES, Way
+from .forked import begin
 from .forked import run as command
 from .pipelines import deadly
 
 GRANULARITIES = ["chunk", "agent"]
 each_granularity = pytest.mark.parametrize("granularity", GRANULARITIES)
 DEADLY = f"{PIPELINES / 'deadly.py'}"
-COMMAND = [sys.executable, "-m", "quark_bench"]
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_prompt_that_killed_its_worker_once_by_accident_is_answered(granularit
 @each_granularity
 def test_a_prompt_that_uses_up_its_workers_memory_fails_alone(granularity, run_with, tmp_path):
     texts = ["memory" if n == 3 else f"prompt {n}" for n in range(12)]
-    with dask_processes(tmp_path / "cluster") as own:
+    with forked_processes(tmp_path / "cluster") as own:
         for _ in range(2):
             own.worker("--memory-limit", "600MB")
         own.wait_for_workers(2)
@@ -187,7 +187,7 @@ class Then(Silent):
 
 def test_a_cluster_whose_workers_are_all_gone_is_told_of_in_bounded_time(tmp_path, run_with, monkeypatch):
     monkeypatch.setattr(liveness, "WORKERLESS_S", 4.0)
-    with dask_processes(tmp_path / "dask", 2) as own:
+    with forked_processes(tmp_path / "dask", 2) as own:
         killing = Then(lambda: [process.kill() for process in own.started[1:]])
         begun_s = time.monotonic()
         with pytest.raises(ClusterError, match=r"no workers for .* --resume"):
@@ -199,7 +199,7 @@ def test_a_cluster_whose_workers_are_all_gone_is_told_of_in_bounded_time(tmp_pat
 def test_a_frozen_process_is_given_up_in_bounded_time(which, tmp_path, run_with, monkeypatch):
     monkeypatch.setattr(liveness, "SILENT_S", 4.0)
     monkeypatch.setattr("quark_bench.execute.members.SILENT_S", 4.0)
-    with dask_processes(tmp_path / "dask", 2, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="4s") as own:
+    with forked_processes(tmp_path / "dask", 2, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="4s") as own:
         victim = own.started[0 if which == "scheduler" else 1]
         options = {"arms": ["async"], "watcher": Then(lambda: os.killpg(victim.pid, signal.SIGSTOP))}
         way = Way(own.address, "chunk")
@@ -214,7 +214,7 @@ def test_a_frozen_process_is_given_up_in_bounded_time(which, tmp_path, run_with,
 
 
 def test_a_worker_that_joins_late_takes_part_and_one_whose_set_up_fails_does_not(tmp_path, run_with):
-    with dask_processes(tmp_path / "dask", 1) as own:
+    with forked_processes(tmp_path / "dask", 1) as own:
 
         def come_late():
             own.worker("--no-nanny")
@@ -228,7 +228,7 @@ def test_a_worker_that_joins_late_takes_part_and_one_whose_set_up_fails_does_not
 
 
 def test_a_set_up_that_fails_on_one_worker_of_two_ends_the_run_before_the_first_prompt(tmp_path, run_with):
-    with dask_processes(tmp_path / "dask", 1) as own:
+    with forked_processes(tmp_path / "dask", 1) as own:
         own.worker("--no-nanny", QUARK_BENCH_TEST_UNFIT="1")
         own.wait_for_workers(2)
         with pytest.raises(ExecutionError, match="no index on this machine"):
@@ -237,7 +237,7 @@ def test_a_set_up_that_fails_on_one_worker_of_two_ends_the_run_before_the_first_
 
 
 def test_a_resource_that_no_worker_offers_is_named_and_one_that_joins_with_it_is_used(tmp_path, run_with, monkeypatch):
-    with dask_processes(tmp_path / "dask", 1) as own:
+    with forked_processes(tmp_path / "dask", 1) as own:
         with pytest.raises(ClusterError, match=r"'costly' needs GPU=1.*--resources"):
             run_with(Way(own.address, "auto"), 4, "deadly.py:resourceful", arms=["async"])
         own.worker("--no-nanny", "--resources", "GPU=1")
@@ -275,32 +275,31 @@ def prompts_file(folder, count):
 
 def begun(folder, *options, prompts=1_000, pipeline="slowly"):
     """The command, running in its own process group, once its first part is written."""
-    line = [*COMMAND, "run", prompts_file(folder, prompts), "--pipeline", f"{DEADLY}:{pipeline}", "--arm", "async"]
-    going = subprocess.Popen(
-        [*map(str, line), "--warmup", "2", *map(str, options)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    line = ["run", prompts_file(folder, prompts), "--pipeline", f"{DEADLY}:{pipeline}", "--arm", "async"]
+    with open(os.devnull) as nothing, (folder / "out").open("w") as out, (folder / "told").open("w") as told:
+        going = begin("quark-bench", [*line, "--warmup", "2", *options], folder, os.environ, (nothing, out, told))
     part = until(lambda: going.poll() is not None or next(folder.glob("reports/*/records/part-*.parquet"), None))
-    assert going.poll() is None, going.communicate()[1]
+    assert going.poll() is None, (folder / "told").read_text()
     return going, part.parents[1]
 
 
+def told_until_its_end(going, folder, within_s=60):
+    going.wait(within_s)
+    return (folder / "told").read_text()
+
+
 def test_a_scheduler_killed_mid_run_ends_it_with_the_command_that_completes_it_on_a_new_cluster(tmp_path):
-    with dask_processes(tmp_path / "dask", 2) as own:
+    with forked_processes(tmp_path / "dask", 2) as own:
         going, path = begun(tmp_path, "--on", own.address, prompts=300)
         own.scheduler_process.kill()
         killed_s = time.monotonic()
-        _, told = going.communicate(timeout=60)
+        told = told_until_its_end(going, tmp_path)
         assert time.monotonic() - killed_s < 60
     assert going.returncode == 4
     assert f"quark-bench run --resume {path.relative_to(tmp_path)}" in told
     kept = len(pd.read_parquet(path / "records"))
     assert 0 < kept < 300
-    with dask_processes(tmp_path / "dask-2", 2) as own:
+    with forked_processes(tmp_path / "dask-2", 2) as own:
         ended = command("quark-bench", "run", "--resume", path, "--on", own.address, folder=tmp_path, timeout_s=120)
     assert ended.returncode == 0, ended.stderr
     run = Run(path)
@@ -314,7 +313,7 @@ def test_the_first_ctrl_c_keeps_what_is_under_way_and_says_how_to_go_on(granular
     going, path = begun(tmp_path, "--workers", 2, "--granularity", granularity)
     os.killpg(going.pid, signal.SIGINT)  # a terminal tells every process of the group
     pressed_s = time.monotonic()
-    _, told = going.communicate(timeout=60)
+    told = told_until_its_end(going, tmp_path)
     assert time.monotonic() - pressed_s < 40
     assert going.returncode == 130
     assert "ending what is under way" in told
@@ -335,7 +334,7 @@ def test_a_run_whose_client_was_killed_tells_what_it_has_and_one_under_way_is_no
     assert f"is being carried out by process {going.pid}" in refused.stderr
     assert "still under way" in told_by(tmp_path, "show", "last")
     going.kill()
-    going.communicate(timeout=30)
+    going.wait(30)
     kept = len(pd.read_parquet(path / "records"))
     assert f"20,000 trials: {kept} ok, {20_000 - kept:,} not run" in " ".join(told_by(tmp_path, "show", "last").split())
     assert f"Continue  quark-bench run --resume {path.relative_to(tmp_path)}" in told_by(tmp_path, "show", "last")
@@ -354,7 +353,7 @@ def test_the_second_ctrl_c_quits_at_once(tmp_path):
     time.sleep(1)
     assert going.poll() is None
     os.killpg(going.pid, signal.SIGINT)
-    _, told = going.communicate(timeout=30)
+    told = told_until_its_end(going, tmp_path)
     assert going.returncode == 130
     assert f"--resume {path.relative_to(tmp_path)}" in told
 

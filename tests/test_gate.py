@@ -49,7 +49,7 @@ def prompts():
 @pytest.fixture(scope="module")
 def null(tmp_path_factory):
     """The same code on both sides, and an objective that it cannot reach."""
-    slos = ["p50_latency_s<1ms", "baseline.p50_latency_s<1ms"]
+    slos = ["p50_latency_s<1ms", "baseline.p50_latency_s<1ms", "latency_s<60@50%"]
     return gate(eight_prompts(), assistant(), out=tmp_path_factory.mktemp("null"), slos=slos, **FAST)
 
 
@@ -121,6 +121,7 @@ def test_what_differs_in_no_pair_passes_and_too_few_prompts_are_no_reason_to_be_
 
 def test_an_objective_that_the_candidate_misses_decides_the_exit_code(null):
     assert null.result.slos_missed == ("p50_latency_s<1ms", "baseline.p50_latency_s<1ms")
+    assert "latency_s<60@50% met: 100 % [67.6 to 100 %] of the trials" in null.result.findings
     assert null.result.exit_code == 1
 
 

@@ -14,6 +14,7 @@ from quark_bench.execute.granularity import (
     Prediction,
     choose,
     chunk_size,
+    open_chunk_size,
     predict,
 )
 from quark_bench.plan import Granularity
@@ -167,3 +168,17 @@ def test_many_workers_get_longer_chunks_for_the_one_scheduler_to_follow():
     crowd = replace(TWO_CORES, processes=100, cores=100)
     chunks_per_s = 3_200 / 0.22 / chunk_size(0.22, 3_200, crowd, 1_000_000)
     assert chunks_per_s * crowd.task_s <= 0.06
+
+
+def test_in_an_open_load_every_worker_gets_a_chunk_several_times_a_second():
+    costs = [Costs(0.01, 0.001, processes, 4) for processes in (1, 4)]
+    assert [[open_chunk_size(rate, each, 1_000) for rate in (1, 20, 500, 1e6)] for each in costs] == [
+        [1, 5, 125, 2_000],
+        [1, 1, 31, 2_000],
+    ]
+
+
+def test_an_open_load_goes_by_chunk_unless_agents_need_resources():
+    slow = Prediction(chunk_s=9.0, agent_s=1.0)
+    assert choose(slow, {}, is_open=True).granularity is Granularity.CHUNK
+    assert choose(slow, {"a": "GPU=1"}, is_open=True).granularity is Granularity.AGENT

@@ -36,11 +36,11 @@ def test_a_layout_of_a_run_that_foretold_nothing_is_read():
 @pytest.mark.timed
 def test_agents_that_wait_are_put_into_chunks_and_take_about_as_long_as_predicted(cluster, run_with, way_named):
     auto = way_named("dask-chunk")._replace(granularity="auto")
-    chosen = run_with(auto, 60, "waits.py:layers", arms=["sync", "async"], in_flight=16, warmup=16).manifest
+    chosen = run_with(auto, 24, "waits.py:layers", arms=["sync", "async"], in_flight=8, warmup=8).manifest
     told = chosen["granularity"]
     assert told["choice"] == "chunk"
     assert told["predicted"]["sync"]["agent_s"] is None
     for arm in ("sync", "async"):
         assert 0.8 <= told["took_s"][arm] / told["predicted"][arm]["chunk_s"] <= 2
-    assert told["predicted"]["async"]["chunk_s"] >= 60 / 16 * waits.CRITICAL_PATH_S
+    assert told["predicted"]["async"]["chunk_s"] >= 24 / 8 * waits.CRITICAL_PATH_S
     assert told["predicted"]["async"]["agent_s"] > told["predicted"]["async"]["chunk_s"]

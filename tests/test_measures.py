@@ -43,6 +43,7 @@ def _record(start_s: float, latency_s: float, status: str, score: float | None) 
         "status": status,
         "error": "ValueError: none" if status == "failed" else None,
         "fallbacks": 0,
+        "due_s": start_s,
         "start_s": start_s,
         "latency_s": latency_s,
         "answer_s": None if status == "failed" else latency_s,
@@ -176,7 +177,8 @@ def test_throughput_is_completions_a_second() -> None:
 def test_the_pause_between_sessions_is_no_part_of_throughput() -> None:
     records, spans = run(100, blocks=5)
     resumed = records.assign(
-        session=(records["block"] > 2).astype(int), start_s=records["start_s"] + 1e4 * (records["block"] > 1)
+        session=(records["block"] > 2).astype(int),
+        **{name: records[name] + 1e4 * (records["block"] > 1) for name in ("due_s", "start_s")},
     )
     expected = measured((records, spans))["throughput_per_s"].value
     assert measured((resumed, spans))["throughput_per_s"].value == pytest.approx(expected)

@@ -7,7 +7,7 @@ from quark_bench.model_use import Limits, ModelUse
 from quark_bench.report.html import render
 from quark_bench.report.model_cells import model_lines, model_rows, ration_lines
 
-from .pipelines.asking import Parrot, asking
+from .pipelines.parrot import Parrot, asking
 
 
 def frame(**columns):

@@ -6,7 +6,7 @@ from quark_bench.errors import BudgetSpentError, ReplayMissingError, UsageError
 from quark_bench.model_use import Budget, Limits, ModelUse, parse_budget
 from quark_bench.models.replay import Replay
 
-from .pipelines.asking import Parrot, asking
+from .pipelines.parrot import Parrot, asking
 
 PROMPTS = Dataset([Prompt(f"p-{n}", f"word{n}") for n in range(12)], "prompts")
 

@@ -116,7 +116,7 @@ def test_sentences_end_at_marks_and_lines_but_not_within_decimals():
 
 def test_an_unknown_model_is_refused_by_naming_the_known():
     assert make_model("offline").name == "offline"
-    with pytest.raises(UsageError, match=r"'oracle'; built in so far: offline"):
+    with pytest.raises(UsageError, match=r"'oracle'; there are: offline, openai:NAME"):
         make_model("oracle")
 
 

@@ -5,8 +5,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quark_bench.arrivals import Arrivals
 from quark_bench.errors import UsageError
-from quark_bench.plan import BUILT_IN_ARMS, MOST_BLOCKS, Arm, Block, Strategy, built_in_arm, make_plan, trial_seed
+from quark_bench.plan import (
+    BUILT_IN_ARMS,
+    IN_FLIGHT,
+    MOST_BLOCKS,
+    MOST_IN_FLIGHT,
+    Arm,
+    Block,
+    Strategy,
+    built_in_arm,
+    chosen_arms,
+    make_plan,
+    trial_seed,
+)
 
 ARMS = st.lists(st.integers(1, 16), min_size=1, max_size=4).map(
     lambda widths: [Arm(f"arm-{n}", in_flight=width) for n, width in enumerate(widths)]
@@ -124,6 +137,34 @@ def test_different_trials_have_different_seeds(trials) -> None:
 )
 def test_only_async_has_several_prompts_in_flight(name, strategy, in_flight) -> None:
     assert built_in_arm(name, 32) == Arm(name, strategy, in_flight)
+
+
+@pytest.mark.parametrize("name", BUILT_IN_ARMS)
+def test_with_arrivals_every_built_in_arm_takes_prompts_as_they_come(name) -> None:
+    closed, arrivals = built_in_arm(name), Arrivals(20.0)
+    made = built_in_arm(name, None, arrivals)
+    assert (made.strategy, made.arrivals, made.in_flight) == (closed.strategy, arrivals, MOST_IN_FLIGHT)
+    assert built_in_arm(name, 3, arrivals).in_flight == 3
+    assert (made.at_first.arrivals, made.at_first.in_flight) == (None, IN_FLIGHT)
+
+
+def test_a_rate_means_one_arm_unless_others_are_named() -> None:
+    assert [arm.name for arm in chosen_arms(None, None, None, None)] == list(BUILT_IN_ARMS)
+    assert [arm.name for arm in chosen_arms(None, None, 20, None)] == ["async"]
+    assert [arm.arrivals for arm in chosen_arms(["sync"], None, "20", None)] == [Arrivals(20.0)]
+    with pytest.raises(UsageError, match="--arrivals burst without a rate"):
+        chosen_arms(None, None, None, "burst")
+    with pytest.raises(UsageError, match="'mine', which is made already"):
+        chosen_arms([Arm("mine")], None, 20, None)
+
+
+def test_blocks_of_an_open_load_last_a_while_and_a_ramp_is_climbed_as_a_whole() -> None:
+    steady, ramp = (
+        [Arm(name, arrivals=each) for name in "ab"] for each in (Arrivals(50.0), Arrivals(50.0, end_rate_per_s=60.0))
+    )
+    assert {len(block) for block in make_plan(steady, 400).blocks} == {100}
+    assert {len(block) for block in make_plan(ramp, 400).blocks} == {400}
+    assert make_plan(steady, 400).warmup == 8
 
 
 def test_an_unknown_arm_is_refused_with_those_built_in() -> None:

@@ -20,7 +20,7 @@ from quark_bench.measures import Measure
 from quark_bench.pytest_plugin import feeding
 from quark_bench.pytest_plugin.baseline import differences, same_clock
 from quark_bench.pytest_plugin.feeding import Replay
-from quark_bench.pytest_plugin.fixture import bounds, dataset_of, durations
+from quark_bench.pytest_plugin.fixture import bounds, dataset_of, durations, fed_results, measures_of
 from quark_bench.pytest_plugin.mark import wanted
 from quark_bench.rule import Verdict
 from quark_bench.units import SECONDS, SHARE, Direction
@@ -416,7 +416,7 @@ def test_no_such_option(quark):
     done.assert_outcomes(passed=1, failed=2, errors=2)
     done.stdout.fnmatch_lines(
         [
-            "--slo 'p95_latency_s<1h' is not MEASURE*",
+            "--slo 'p95_latency_s<1h' is not a name*",
             "@pytest.mark.quark(slos=...): no such option; did you mean slo?",
             "p50_latency_s<1.5 missed: 2.30 s [[]2.20 to 2.50 s[]]",
             "--slo 'throughput_per_s>1': no measure 'throughput_per_s'*",
@@ -497,7 +497,6 @@ def gated(monkeypatch):
     """A gate that runs the candidate only and finds what the baseline's name says, else that it passes."""
 
     def gate(dataset, pipeline, *, against, arm, out, **options):
-        options.pop("slos")
         run = bench(dataset, pipeline, arms=[arm], out=out, **{"on": "inline", "warmup": 0, **options})
         verdict = Verdict(against) if against in VERDICTS else Verdict.PASS
         result = GateResult(verdict, PIPELINE, against, (), (), None, 1, 4, 5, 2, 8)
@@ -531,6 +530,14 @@ def test_it(quark):
     if outcome == "failed":
         done.stdout.fnmatch_lines(["*_ test_it _*", line])
     done.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_latencies_alone_are_judged_by_the_share_of_them_that_kept_to_an_objective():
+    fed = [1.0] * 9 + [3.0]
+    kept, missed, few = fed_results(["latency_s<2@60%", "latency_s<2@95%", "latency_s<9@95%"], measures_of(fed), fed)
+    assert (kept.value, kept.met, missed.met, few.met) == (0.9, True, False, None)
+    with pytest.raises(UsageError, match=r"quark\.feed knows latencies only"):
+        fed_results(["Reasoning.duration_s<2@60%"], measures_of(fed), fed)
 
 
 def test_a_missed_objective_fails_whatever_the_gate_found_and_latencies_alone_have_no_gate(project, gated):

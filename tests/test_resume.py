@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from quark_bench import Arm, Breaker, Dataset, Pipeline, Run, agent, bench
+from quark_bench import Arm, Arrivals, Breaker, Dataset, Pipeline, Run, agent, bench
 from quark_bench.errors import RunInterrupted, UsageError
 from quark_bench.store import RunWriter, read_manifest
 
@@ -122,6 +122,7 @@ def test_each_session_begins_with_closed_breakers_and_tells_its_own(way, tmp_pat
         ({"dataset": Dataset.of(["other"] * 1)}, "the data set"),
         ({"pipeline": Pipeline("one", [whisper])}, "the pipeline's code"),
         ({"arms": [Arm("async", in_flight=3)]}, "the arms"),
+        ({"arms": [Arm("async", in_flight=2, arrivals=Arrivals(9.0))]}, "the arms"),
         ({"repeats": 4}, "the repeats"),
         ({"seed": 1}, "the seed"),
         ({"pipeline": Pipeline("one", [shout], learns_in="memory.db")}, "what it learns in"),
@@ -223,3 +224,16 @@ def wait_for_records(folder, timeout_s=60):
             return part.parent
         time.sleep(0.02)
     raise AssertionError("no part was written")
+
+
+def test_an_open_load_goes_on_with_the_gaps_that_are_left(inline, tmp_path):
+    arms = [Arm("async", arrivals=Arrivals(60.0))]
+    path, options = interrupted(inline, tmp_path, arms=arms, texts=60, repeats=1, chunks=1)
+    run, whole = bench(**options, resume=path), bench(**options)
+    order = {prompt.id: n for n, prompt in enumerate(options["dataset"])}
+    first, second = (each.records.sort_values("prompt_id", key=lambda ids: ids.map(order)) for each in (run, whole))
+    same = (first["session"].diff() == 0).to_numpy()
+    assert {0, 1} == set(first["session"])
+    assert first["due_s"].diff()[same].to_numpy() == pytest.approx(second["due_s"].diff()[same].to_numpy(), abs=1e-6)
+    (check,) = run.arrivals
+    assert (check.borders, check.continued) == (1, 1)

@@ -14,6 +14,9 @@ import typer
 
 from quark_bench.cli.look_commands import COMMANDS
 from quark_bench.cli.options import (
+    ApiKeyEnv,
+    ArrivalsNamed,
+    BaseUrl,
     BudgetText,
     Category,
     Clusters,
@@ -31,7 +34,9 @@ from quark_bench.cli.options import (
     ModelName,
     On,
     Out,
+    Prices,
     Prompts,
+    Rate,
     Record,
     RequestsPerS,
     Resume,
@@ -39,19 +44,23 @@ from quark_bench.cli.options import (
     Seed,
     Shard,
     Slos,
+    Speed,
     TemplateText,
     TokensPerMin,
     Warmup,
     Workers,
 )
 from quark_bench.cli.program import Json, PipelineName, make_app, run_app, version_option
+from quark_bench.cli.resumed import resumed_arguments
+from quark_bench.cli.sweep_command import sweep_command
 from quark_bench.errors import UsageError
 from quark_bench.redact import redact
 
 app = make_app(
     "quark-bench",
-    "0 fine; 1 a gate found a regression, or an SLO given with --slo was missed; 2 wrong usage or bad input; 3 a gate "
-    "is inconclusive; 4 the run could not start or finish, or every trial failed; 130 interrupted.",
+    "0 fine; 1 a gate found a regression, or an SLO given with --slo was missed, of a sweep at its lowest level; 2 "
+    "wrong usage or bad input; 3 a gate or a sweep is inconclusive; 4 the run could not start or finish, or every "
+    "trial failed; 130 interrupted.",
 )
 
 
@@ -98,28 +107,6 @@ def _root(
     """
 
 
-def _was_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
-
-
-def resumed_arguments(context: typer.Context, command: str, resume: str | None, out: Path) -> list[str]:
-    """The arguments that continue a run without its prompt file. Raises UsageError where other options stand beside."""
-    from quark_bench.cli import run
-
-    if resume is None:
-        raise UsageError(f"name a prompt file, as in: quark-bench {command} prompts.jsonl")
-    given = {name for name in context.params if _was_given(context, name)}
-    if beside := sorted(given - {"resume", "out", "on", "insecure", "budget", "as_json"}):
-        raise UsageError(
-            f"--{beside[0].replace('_', '-')} beside --resume: a run is continued as it was begun; leave it out, "
-            "or begin a new run without --resume"
-        )
-    moved = [f"--{name}={context.params[name]}" for name in ("on", "budget") if name in given]
-    flags = [flag for flag, name in (("--insecure", "insecure"), ("--json", "as_json")) if name in given]
-    return [*run.arguments_of(resume, out, command), *moved, *flags]
-
-
 @app.command("run")
 def run_command(
     context: typer.Context,
@@ -127,12 +114,17 @@ def run_command(
     pipeline: PipelineName = "quark",
     arm: Annotated[
         list[str] | None,
-        typer.Option(help="sync, parallel or async; again for more.  [default: all three]", show_default=False),
+        typer.Option(
+            help="sync, parallel or async; again for more.  [default: all three; async with --rate]",
+            show_default=False,
+        ),
     ] = None,
     on: On = "local",
     insecure: Insecure = False,
     workers: Workers = None,
-    in_flight: InFlight = 8,
+    in_flight: InFlight = None,
+    rate: Rate = None,
+    arrivals: ArrivalsNamed = None,
     granularity: GranularityName = "auto",
     repeats: Annotated[int, typer.Option(help="How often every prompt is run.")] = 1,
     limit: Limit = None,
@@ -147,6 +139,10 @@ def run_command(
     knowledge: Knowledge = None,
     score: Scores = None,
     model: ModelName = "offline",
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = None,
+    prices: Prices = None,
+    speed: Speed = None,
     latency: Latency = None,
     learn: Annotated[
         Path | None,
@@ -169,6 +165,9 @@ def run_command(
     record: Record = False,
     out: Out = Path("reports"),
     resume: Resume = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell trials, calls, time, tokens and cost, and run nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Run every prompt through a pipeline in every arm, and compare the arms.
@@ -177,10 +176,15 @@ def run_command(
     quark-bench run datasets/quickstart.jsonl
     quark-bench run prompts.csv --pipeline support.py:pipeline --in-flight 32
     quark-bench run gsm8k.jsonl --field text=question --field reference=answer
+    quark-bench run prompts.jsonl --model openai:gpt-5-mini --prices usd.toml --record
+    quark-bench run prompts.jsonl --model replay:last --speed 10
     quark-bench run prompts.jsonl --failed-in last:exact
-    quark-bench run prompts.jsonl --arm async --slo 'async.p95_latency_s<2'
+    quark-bench run prompts.jsonl --arm async --slo 'latency_s<2@95%'
+    quark-bench run prompts.jsonl --rate 20
+    quark-bench run prompts.jsonl --rate 5..50 --arrivals constant
     quark-bench run prompts.jsonl --on tcp://127.0.0.1:8786 --granularity agent
     quark-bench run prompts.jsonl --on slurm.toml --in-flight 512
+    quark-bench run prompts.jsonl --repeats 5 --dry-run
     quark-bench run --resume last
     """
     from quark_bench.cli import run
@@ -191,19 +195,24 @@ def run_command(
     whole = read_prompts(prompts, Columns(field or [], fields, template))
     dataset = Part(limit, category, failed_in, shard).of(whole, out)
     knows = whole if knowledge == CONTEXTS else knowledge
-    chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knows, learn=learn)
+    server = {"base_url": base_url, "api_key_env": api_key_env, "prices": prices}
+    asked = run.choose_model(model, **server, speed=speed, out=out)
+    chosen = run.choose_pipeline(pipeline, model=asked, latency=latency, knowledge=knows, learn=learn)
     options = {
         "arms": arm,
         "on": on,
         "insecure": insecure,
         "workers": workers,
         "in_flight": in_flight,
+        "rate": rate,
+        "arrivals": arrivals,
         "granularity": granularity,
         "repeats": repeats,
         "warmup": warmup,
         "seed": seed,
         "scores": score,
         "slos": slo or [],
+        "model": asked,
         "chaos": chaos or [],
         "clusters": clusters,
         "cache": cache,
@@ -212,6 +221,8 @@ def run_command(
         "resume": resume,
         "command": settled(context.obj, failed_in, out),
     }
+    if dry_run:
+        return run.tell_beforehand(dataset, chosen, options, as_json=as_json)
     return run.carry_out(dataset, chosen, options, as_json=as_json)
 
 
@@ -233,7 +244,9 @@ def gate_command(
     on: On = "local",
     insecure: Insecure = False,
     workers: Workers = None,
-    in_flight: InFlight = 8,
+    in_flight: InFlight = None,
+    rate: Rate = None,
+    arrivals: ArrivalsNamed = None,
     granularity: GranularityName = "auto",
     repeats: Annotated[int, typer.Option(help="How often every prompt is run, at least.")] = 5,
     limit: Limit = None,
@@ -248,6 +261,10 @@ def gate_command(
     knowledge: Knowledge = None,
     score: Scores = None,
     model: ModelName = "offline",
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = None,
+    prices: Prices = None,
+    speed: Speed = None,
     latency: Latency = None,
     slo: Slos = None,
     chaos: Faults = None,
@@ -277,6 +294,7 @@ def gate_command(
     quark-bench gate prompts.jsonl --pipeline support.py:pipeline --against main
     quark-bench gate prompts.jsonl --pipeline new.py:pipeline --against old.py:pipeline
     quark-bench gate prompts.jsonl --pipeline support.py:pipeline --null
+    quark-bench gate prompts.jsonl --pipeline support.py:pipeline --against main --rate 20
     quark-bench gate prompts.jsonl --against reports/20260101-120000-prompts
     """
     from quark_bench.cli import gate, run
@@ -287,7 +305,9 @@ def gate_command(
     whole = read_prompts(prompts, Columns(field or [], fields, template))
     dataset = Part(limit, category, failed_in, shard).of(whole, out)
     knows = whole if knowledge == CONTEXTS else knowledge
-    chosen = run.choose_pipeline(pipeline, model=model, latency=latency, knowledge=knows, learn=None)
+    server = {"base_url": base_url, "api_key_env": api_key_env, "prices": prices}
+    asked = run.choose_model(model, **server, speed=speed, out=out)
+    chosen = run.choose_pipeline(pipeline, model=asked, latency=latency, knowledge=knows, learn=None)
     options = {
         "against": gate.baseline_named(against, null=null),
         "arm": one_arm,
@@ -295,12 +315,15 @@ def gate_command(
         "insecure": insecure,
         "workers": workers,
         "in_flight": in_flight,
+        "rate": rate,
+        "arrivals": arrivals,
         "granularity": granularity,
         "repeats": repeats,
         "warmup": warmup,
         "seed": seed,
         "scores": score,
         "slos": slo or [],
+        "model": asked,
         "chaos": chaos or [],
         "clusters": clusters,
         "allow_stored": allow_stored,
@@ -312,5 +335,5 @@ def gate_command(
     return gate.carry_out(dataset, chosen, options, gate.Files(junit, markdown), as_json=as_json)
 
 
-for _name, _command in COMMANDS.items():
+for _name, _command in {**COMMANDS, "sweep": sweep_command}.items():
     app.command(_name)(_command)

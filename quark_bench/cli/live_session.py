@@ -13,12 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from quark_bench.agent import Model
 from quark_bench.cli.run import choose_pipeline
 from quark_bench.conversations import Turn
 from quark_bench.errors import describe
 from quark_bench.execute.event_loop import LoopThread
 from quark_bench.live_trial import Answer, Progress, Watch
 from quark_bench.orchestrator import AsyncOrchestrator
+from quark_bench.resolve import resolve
 from quark_bench.sessions import append_session, check_state, session_of
 
 T = TypeVar("T")
@@ -42,6 +44,7 @@ class LiveOptions:
     routes: Path | None
     state: Path
     conversation: str
+    model: Model | None = None
 
 
 class LiveSession:
@@ -57,11 +60,13 @@ class LiveSession:
         memory = options.state / MEMORY
         pipeline = choose_pipeline(
             options.pipeline,
-            model="offline",
+            model=options.model,
             latency=options.latency,
             knowledge=None,
             learn=memory if options.pipeline == "quark" else None,
         )
+        if options.model is not None:
+            pipeline = resolve(pipeline, model=options.model)[0]
         self.orchestrator = AsyncOrchestrator(
             options.max_workers,
             pipeline=pipeline,

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from quark_bench.cli.options import ApiKeyEnv, BaseUrl, ModelName
 from quark_bench.cli.program import Json, PipelineName, make_app, run_app, version_option
 from quark_bench.errors import UsageError
 from quark_bench.plain import one_line
@@ -54,6 +55,9 @@ def _root(version: Annotated[bool, version_option("meta-async")] = False) -> Non
 def start_command(
     max_workers: MaxWorkers = 4,
     pipeline: PipelineName = "quark",
+    model: ModelName = "offline",
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = None,
     latency: Latency = "none",
     routes: Routes = None,
     state: State = HERE,
@@ -72,9 +76,11 @@ def start_command(
     """
     from quark_bench.cli.live_session import LiveOptions
     from quark_bench.cli.log_file import logging_to
+    from quark_bench.cli.run import choose_model
     from quark_bench.cli.start import start
 
-    options = LiveOptions("start", max_workers, pipeline, latency, routes, state, conversation)
+    asked = choose_model(model, base_url=base_url, api_key_env=api_key_env, prices=None)
+    options = LiveOptions("start", max_workers, pipeline, latency, routes, state, conversation, asked)
     with logging_to(log):
         return start(options)
 
@@ -84,6 +90,9 @@ def one_prompt_command(
     prompt: Annotated[str, typer.Option(help="What to ask.", show_default=False)],
     max_workers: MaxWorkers = 4,
     pipeline: PipelineName = "quark",
+    model: ModelName = "offline",
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = None,
     latency: Latency = "none",
     routes: Routes = None,
     state: State = HERE,
@@ -100,8 +109,10 @@ def one_prompt_command(
     from quark_bench.cli.live_session import LiveOptions
     from quark_bench.cli.log_file import logging_to
     from quark_bench.cli.one_prompt import answer_prompt
+    from quark_bench.cli.run import choose_model
 
-    options = LiveOptions("test", max_workers, pipeline, latency, routes, state, conversation)
+    asked = choose_model(model, base_url=base_url, api_key_env=api_key_env, prices=None)
+    options = LiveOptions("test", max_workers, pipeline, latency, routes, state, conversation, asked)
     with logging_to(log):
         return answer_prompt(prompt, options, as_json=as_json)
 
@@ -118,6 +129,9 @@ def benchmark_command(
         int, typer.Option("--max-workers", min=1, help="Prompts under way at once in arm async.")
     ] = 4,
     pipeline: PipelineName = "quark",
+    model: ModelName = "offline",
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = None,
     latency: Annotated[
         str | None,
         typer.Option(
@@ -144,7 +158,8 @@ def benchmark_command(
         raise UsageError('give prompts either with --prompts "a,b,c" or with --file FILE')
     path = file if prompts is None else _kept(prompts, state)
     options = ["--pipeline", pipeline, "--on", "inline", "--in-flight", str(max_workers)]
-    options += [] if latency is None else ["--latency", latency]
+    named = {"--model": model, "--base-url": base_url, "--api-key-env": api_key_env, "--latency": latency}
+    options += [part for name, value in named.items() if value not in (None, "offline") for part in (name, str(value))]
     arguments = ["run", str(path), *options]
     print(one_line(shlex.join(["quark-bench", *arguments])), file=sys.stderr)
     return quark_bench([*arguments, "--json"] if as_json else arguments)

@@ -23,7 +23,24 @@ Prompts = Annotated[
     ),
 ]
 Workers = Annotated[int | None, typer.Option(help="Worker processes.  [default: cores, at most 4]", show_default=False)]
-InFlight = Annotated[int, typer.Option(help="Prompts under way at once in arm async.")]
+InFlight = Annotated[
+    int | None,
+    typer.Option(
+        help="Prompts under way at once in arm async; with --rate, at most.  [default: 8; 1,000 with --rate]",
+        show_default=False,
+    ),
+]
+Rate = Annotated[
+    str | None,
+    typer.Option(
+        help="Open load: start so many prompts a second, whether or not others have ended; 5..50 rises.",
+        show_default=False,
+    ),
+]
+ArrivalsNamed = Annotated[
+    str | None,
+    typer.Option("--arrivals", help="constant, poisson, burst or burst:N.  [default: poisson]", show_default=False),
+]
 GranularityName = Annotated[str, typer.Option(help="What is one Dask task: auto, agent or chunk.")]
 Limit = Annotated[int | None, typer.Option(help="Only the first N prompts.", show_default=False)]
 Category = Annotated[str | None, typer.Option(help="Only prompts of this category.", show_default=False)]
@@ -80,7 +97,26 @@ Clusters = Annotated[
     str | None,
     typer.Option(help="Field by which prompts depend on one another: document, category, ...", show_default=False),
 ]
-ModelName = Annotated[str, typer.Option("--model", help="What quark's reasoning asks: offline.")]
+ModelName = Annotated[str, typer.Option("--model", help="What agents ask: offline (quark), openai:NAME or replay:RUN.")]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        help="Server of an openai: model.  [default: OPENAI_BASE_URL, else https://api.openai.com/v1]",
+        show_default=False,
+    ),
+]
+ApiKeyEnv = Annotated[
+    str | None,
+    typer.Option(
+        help="Environment variable that holds its key.  [default: OPENAI_API_KEY]", metavar="NAME", show_default=False
+    ),
+]
+Prices = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML with what models cost: ['NAME'], usd_per_million_in, usd_per_million_out.", show_default=False
+    ),
+]
 Latency = Annotated[
     str | None,
     typer.Option(
@@ -89,13 +125,17 @@ Latency = Annotated[
     ),
 ]
 Slos = Annotated[
-    list[str] | None, typer.Option("--slo", help="An objective that decides the exit code: 'p95_latency_s<2'.")
+    list[str] | None,
+    typer.Option("--slo", help="An objective that decides the exit code: 'p95_latency_s<2', 'latency_s<2@99%'."),
 ]
 Faults = Annotated[
     list[str] | None,
     typer.Option(
         "--chaos", help="Faults to inject: 'AGENT: error=SHARE, delay=DURATION@SHARE'; * is every other agent."
     ),
+]
+Speed = Annotated[
+    float | None, typer.Option(help="Replay so many times as fast as it was recorded.", show_default=False)
 ]
 RequestsPerS = Annotated[
     float | None, typer.Option("--requests-per-s", help="Requests a second to the model, over all workers.")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console, RenderableType
 
+from quark_bench.agent import Model
 from quark_bench.cli.live import Display, Lines, watching
 from quark_bench.dataset import Dataset
 from quark_bench.errors import RunInterrupted, UsageError
@@ -45,7 +46,11 @@ def arguments_of(named: str, out: Path, command: str) -> list[str]:
 
     path = find_run(named, out).resolve()
     manifest = read_manifest(path)
-    line, folder = manifest["command"], manifest["folder"]
+    return continuing_arguments(path, manifest["command"], manifest["folder"], command)
+
+
+def continuing_arguments(path: Path, line: str | None, folder: str, command: str) -> list[str]:
+    """The same of what is in that path and was begun with this line in this folder."""
     if not line:
         door = {"run": "bench"}.get(command, command)
         raise UsageError(f"{path} was begun from Python: continue it with {door}(..., resume={str(path)!r})")
@@ -89,28 +94,61 @@ def as_text(data: object, indent: int | None = 1) -> str:
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(data, indent=indent, ensure_ascii=False))
 
 
+def choose_model(spec: str, **options: Any) -> Model | None:
+    """The model that takes the place of the pipeline's own; None for offline, which is quark's. `options` are those of
+    `make_model`. Raises UsageError."""
+    from quark_bench.models import OFFLINE, make_model
+
+    made = make_model(spec, **options)
+    return None if spec == OFFLINE else made
+
+
 def choose_pipeline(
-    named: str, *, model: str, latency: str | None, knowledge: str | Dataset | None, learn: Path | None
+    named: str, *, model: Model | None, latency: str | None, knowledge: str | Dataset | None, learn: Path | None
 ) -> Pipeline | str:
-    """The built-in pipeline with its settings, or the user's by name. Raises UsageError for settings it lacks."""
+    """The built-in pipeline with its settings, or the user's by name; what `model` it will ask decides what it may be.
+
+    Raises UsageError for settings that it lacks.
+    """
     if named != "quark":
         others = {"--latency": latency not in (None, "none"), "--knowledge": knowledge, "--learn": learn}
-        others["--model"] = model != "offline"
         for option, given in others.items():
             if given:
                 raise UsageError(f"{option} is for the built-in pipeline; leave it out with --pipeline {named}")
         return named
     from quark_bench.agents.quark import quark
-    from quark_bench.models import make_model
 
-    chosen = make_model(model)
-    profile = "demo" if latency is None else latency
-    return quark(knowledge=knowledge, model=chosen, latency=profile, memory=learn, learn=learn is not None)
+    if model is not None and latency not in (None, "none"):
+        raise UsageError(f"--latency {latency}: {model.name} takes a time of its own; leave --latency out")
+    profile = latency or ("demo" if model is None else "none")
+    return quark(knowledge=knowledge, latency=profile, memory=learn, learn=learn is not None)
 
 
 def model_use(limits: tuple[float | None, float | None, int | None], budget: str | None, *, record: bool) -> ModelUse:
     """How the run may use its model. Raises UsageError."""
     return ModelUse(Limits(*limits), record, None if budget is None else parse_budget(budget))
+
+
+def tell_beforehand(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, Any], *, as_json: bool) -> int:
+    """What the run would take, by an earlier one; runs nothing. The exit code is 0. Raises UsageError."""
+    from dataclasses import asdict
+
+    from quark_bench.forecast import forecast
+    from quark_bench.plan import chosen_arms, make_plan
+    from quark_bench.report.forecast_table import forecast_table
+    from quark_bench.resolve import resolve
+    from quark_bench.store import read_manifests
+
+    arms = chosen_arms(*(options[name] for name in ("arms", "in_flight", "rate", "arrivals")))
+    plan = make_plan(arms, len(dataset), repeats=options["repeats"], seed=options["seed"], warmup=options["warmup"])
+    main, _ = resolve(pipeline, model=options["model"])
+    told = [manifest for _, manifest in read_manifests(options["out"]) if manifest and manifest["state"] == "complete"]
+    found = forecast(plan, main, reversed(told))
+    title = f"{main.name} over {dataset.name}, {len(dataset):,} prompts"
+    Console(width=WIDTH, stderr=as_json).print(forecast_table(found, title))
+    if as_json:
+        print(as_text([asdict(each) for each in found]))
+    return 0
 
 
 def carry_out(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, Any], *, as_json: bool) -> int:

@@ -32,6 +32,11 @@ class Work:
     arms: Mapping[str, Arm]
     shipments: Mapping[str, Shipment]
 
+    def arm(self, block: Block) -> Arm:
+        """How a block is run; warm-ups have numbers below 0."""
+        arm = self.arms[block.arm]
+        return arm if block.index >= 0 else arm.at_first
+
     @property
     def pipeline_keys(self) -> frozenset[str]:
         return frozenset(shipment.key for shipment in self.shipments.values())
@@ -45,7 +50,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One chunk for one worker: plain data, small enough to travel with every task."""
+    """One chunk for one worker: plain data, small enough to travel with every task.
+
+    `due_s` is by prompt, on the worker's clock; empty in a closed load.
+    """
 
     run_key: str
     seed: int
@@ -56,6 +64,7 @@ class Job:
     block: int
     chunk: int
     prompts: tuple[PromptRow, ...]
+    due_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +150,8 @@ class Executor(Protocol):
         ...
 
 
-def job_of(work: Work, chunk: Chunk, lanes: int) -> Job:
-    """The job that carries out a chunk with `lanes` prompts under way at once."""
+def job_of(work: Work, chunk: Chunk, lanes: int, due_s: tuple[float, ...] = ()) -> Job:
+    """The job that carries out a chunk with `lanes` prompts under way at once; see Job for `due_s`."""
     block = chunk.block
     return Job(
         run_key=work.run_key,
@@ -154,6 +163,7 @@ def job_of(work: Work, chunk: Chunk, lanes: int) -> Job:
         block=block.index,
         chunk=chunk.index,
         prompts=work.rows(chunk.start, chunk.stop),
+        due_s=due_s,
     )
 
 

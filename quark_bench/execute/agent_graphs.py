@@ -7,7 +7,7 @@ the results of the agents at the end: no more transfers than a hand-written grap
 from __future__ import annotations
 
 import functools
-import itertools
+import math
 import pickle
 import secrets
 from collections import deque
@@ -20,7 +20,6 @@ from distributed import Client
 from quark_bench.dataset import Prompt
 from quark_bench.errors import ExecutionError, describe
 from quark_bench.execute import PromptRow, Work
-from quark_bench.execute.arrivals import Arrivals, bytes_of
 from quark_bench.execute.dispatch import LOSSES_ALONE, is_hopeless
 from quark_bench.execute.drain import Drain
 from quark_bench.execute.graph import prompt_graph
@@ -28,7 +27,9 @@ from quark_bench.execute.lost import lost_trial
 from quark_bench.execute.members import Members
 from quark_bench.execute.outcome import Outcome, conclude
 from quark_bench.execute.process import MISSING, PipelineMissingError, this_process
+from quark_bench.execute.returns import Returns, bytes_of
 from quark_bench.execute.step import Case, Course, clock, open_branch, run_step
+from quark_bench.execute.timetable import Timetable
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Chunk
 from quark_bench.record import Batch, ModelCall, Record, Span, columns
@@ -42,6 +43,7 @@ class _Trial:
 
     row: PromptRow
     chunk: int
+    due_s: float | None = None
     losses: int = 0
     admissions: int = 0
     label: str = ""
@@ -77,25 +79,27 @@ class AgentGraphs:
         self._resources = [step.agent.resources for step in pipeline.steps]
         self._label = f"{work.run_key}-{secrets.token_hex(4)}"  # each arm's warm-up is block -1 of the same run
         self._admissions = 0
-        self._arrivals = Arrivals(client)
+        self._returns = Returns(client)
         self._gathering: dict[int, _Gathering] = {}
         self._under_way: dict[str, _Trial] = {}
+        self._waiting: Iterator[_Trial] = iter(())
+        self._next: _Trial | None = None
         self._again: deque[_Trial] = deque()
         self._suspects: deque[_Trial] = deque()
 
-    def run(self, block: Block, chunks: Iterator[Chunk]) -> Iterator[Batch]:
-        """Keep the arm's number of prompts under way; a batch comes when the last prompt of a chunk has ended."""
-        waiting = self._trials(chunks)
+    def run(self, block: Block, chunks: Iterator[Chunk], times: Timetable | None) -> Iterator[Batch]:
+        """Keep the arm's number of prompts under way, or in an open load begin what is due; a batch comes when the last
+        prompt of a chunk has ended."""
+        self._waiting, in_flight = self._trials(chunks, times), self._work.arm(block).in_flight
         try:
             while not self._drain.over:
                 self._members.check()
                 for trial in self._withdrawn():
                     yield from self._settle(block, trial, clock())
-                following = self._following(waiting, self._work.arms[block.arm].in_flight)
-                self._admit(block, following)
-                if not (self._under_way or self._again or self._suspects) and self._members.ready:
+                self._admit(block, self._following(in_flight))
+                if not (self._under_way or self._again or self._suspects or self._next) and self._members.ready:
                     break
-                arrived = self._arrivals.take()
+                arrived = self._returns.take(self._until_next_s(in_flight))
                 returned_s = clock()
                 for trial, future, result in arrived:
                     self._take(trial, bytes_of(future, result))
@@ -104,28 +108,45 @@ class AgentGraphs:
                         del self._under_way[trial.label]
                         yield from self._settle(block, trial, returned_s)
         finally:
-            self._arrivals.close()
+            self._returns.close()
 
     def _withdrawn(self) -> list[_Trial]:
         """Trials that Dask no longer gets to run; they count as lost."""
         ready, upsets = self._members.ready.keys(), self._members.upsets
         hopeless = [trial for trial in self._under_way.values() if is_hopeless(upsets(trial.label), trial.able, ready)]
         for trial in hopeless:
-            self._arrivals.drop(trial)
+            self._returns.drop(trial)
             del self._under_way[trial.label]
             trial.ends, trial.lost = 0, True
         return hopeless
 
-    def _trials(self, chunks: Iterator[Chunk]) -> Iterator[_Trial]:
+    def _trials(self, chunks: Iterator[Chunk], times: Timetable | None) -> Iterator[_Trial]:
         """The prompts of one chunk after another; a chunk that was begun is finished also when draining."""
         for chunk in chunks:
             if self._drain.begun:
                 return
             self._gathering[chunk.index] = _Gathering(len(chunk))
-            for row in self._work.rows(chunk.start, chunk.stop):
-                yield _Trial(row, chunk.index)
+            due_s = (None,) * len(chunk) if times is None else times.due_s(chunk.start, chunk.stop)
+            for row, due in zip(self._work.rows(chunk.start, chunk.stop), due_s, strict=True):
+                yield _Trial(row, chunk.index, due)
 
-    def _following(self, waiting: Iterator[_Trial], in_flight: int) -> list[_Trial]:
+    def _due(self, most: int) -> Iterator[_Trial]:
+        """The next trials, no more than that many, and in an open load none before it is due."""
+        for _ in range(most):
+            self._next = self._next or next(self._waiting, None)
+            if self._next is None or (self._next.due_s or 0.0) > clock():
+                return
+            following, self._next = self._next, None
+            yield following
+
+    def _until_next_s(self, in_flight: int) -> float:
+        """How long to wait for the next trial to be due; without a bound where it waits for something else."""
+        held_up = self._suspects or not self._members.ready or len(self._under_way) >= in_flight
+        if self._next is None or held_up:
+            return math.inf
+        return max(0.0, (self._next.due_s or 0.0) - clock())
+
+    def _following(self, in_flight: int) -> list[_Trial]:
         """Who is admitted now. A suspect has the whole cluster to itself: its tasks may run anywhere."""
         if not self._members.ready:
             return []
@@ -133,7 +154,7 @@ class AgentGraphs:
             return [] if self._under_way else [self._suspects.popleft()]
         slots = in_flight - len(self._under_way)
         again = [self._again.popleft() for _ in range(min(slots, len(self._again)))]
-        return [*again, *itertools.islice(waiting, slots - len(again))]
+        return [*again, *self._due(slots - len(again))]
 
     def _admit(self, block: Block, trials: Sequence[_Trial]) -> None:
         """Submit the trials' graphs in one message."""
@@ -161,7 +182,7 @@ class AgentGraphs:
         for trial in trials:
             trial.admitted_s = admitted_s
         self._under_way.update((trial.label, trial) for trial in trials)
-        self._arrivals.add(futures, owners)
+        self._returns.add(futures, owners)
 
     def _take(self, trial: _Trial, brought: bytes | None) -> None:
         """Add what an end of the graph brought back."""
@@ -198,6 +219,8 @@ class AgentGraphs:
             outcomes = [self._in_our_time(trial.outcomes[index]) for index in range(len(self._layout))]
             ended = conclude(self._pipeline, prompt, outcomes, trial.admitted_s, returned_s)
             ended = ended._replace(record=ended.record._replace(executions=trial.admissions + upsets))
+        if trial.due_s is not None:
+            ended = ended._replace(record=ended.record.due_at(trial.due_s))
         chunk = self._gathering[trial.chunk]
         chunk.missing -= 1
         chunk.records.append(ended.record)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from quark_bench.agent import Call, Message, Model, Reply, question_hash
 from quark_bench.errors import (
@@ -25,6 +26,8 @@ from quark_bench.execute.ration import Ended, Place
 from quark_bench.language import estimated_tokens
 from quark_bench.model_use import ModelUse
 from quark_bench.record import ModelCall
+
+T = TypeVar("T")
 
 clock: Callable[[], float] = time.perf_counter
 
@@ -77,7 +80,19 @@ class Asked:
 class _Question:
     """One question on its way: sent once, or more often where the model was busy."""
 
-    __slots__ = ("_asked", "_call", "_hash", "_number", "_permit", "_place", "_sent_s", "_start_s", "_times", "_tokens")
+    __slots__ = (
+        "_asked",
+        "_call",
+        "_hash",
+        "_number",
+        "_permit",
+        "_place",
+        "_sent_s",
+        "_start_s",
+        "_times",
+        "_tokens",
+        "_waited_s",
+    )
     _permit: Permit
 
     def __init__(self, asked: Asked, messages: Sequence[Message], call: Call) -> None:
@@ -86,27 +101,31 @@ class _Question:
         self._start_s = self._sent_s = clock()
         self._hash = question_hash(messages)
         self._number = self._times = 0
+        self._waited_s = 0.0
         self._place: Place = (call.run_key.partition("-")[0], asked.name)
         limited = asked.use.limits.tokens_per_min is not None
         self._tokens = sum(estimated_tokens(each.get("content", "")) for each in messages) if limited else 0
 
     async def enter(self) -> None:
-        """Wait for a permit."""
-        asked, since_s = self._asked, clock()
-        asked.branch.hold_up(asked.call_number, since_s)
-        try:
-            self._permit = await asked.permits.enter(self._place, asked.use.limits, self._tokens)
-        finally:
-            asked.branch.let_go(asked.call_number, clock())
+        """Get a permit, and wait for it where there is something to wait for."""
+        permits = self._asked.permits
+        free = permits.pass_freely(self._place, self._asked.use.limits, self._tokens)
+        self._permit = free if free is not None else await self._held_up(permits.enter(self._place, self._tokens))
 
     async def wait(self, wait_s: float) -> None:
         """Before the model is asked again."""
-        asked = self._asked
-        asked.branch.hold_up(asked.call_number, clock())
+        await self._held_up(asyncio.sleep(wait_s))
+
+    async def _held_up(self, waiting: Awaitable[T]) -> T:
+        """Wait, at nobody's cost: the time is told, and is not the agent's."""
+        branch, since_s = self._asked.branch, clock()
+        branch.hold_up(self._asked.call_number, since_s)
         try:
-            await asyncio.sleep(wait_s)
+            return await waiting
         finally:
-            asked.branch.let_go(asked.call_number, clock())
+            now_s = clock()
+            self._waited_s += now_s - since_s
+            branch.let_go(self._asked.call_number, now_s)
 
     def send(self) -> None:
         """It is sent now. A model that is asked the same several times may go by how often that was."""
@@ -142,7 +161,7 @@ class _Question:
 
     def _tell(self, reply: Reply, error: BaseException | None) -> None:
         """Add what became of it to what the attempt has spent."""
-        call, waited_s = self._call, self._sent_s - self._start_s
+        call = self._call
         told = ModelCall(
             prompt_id=call.prompt_id,
             agent=call.agent,
@@ -153,7 +172,7 @@ class _Question:
             start_s=self._start_s,
             sent_s=self._sent_s,
             end_s=clock(),
-            waited_s=waited_s,
+            waited_s=self._waited_s,
             first_token_s=reply.first_token_s,
             inter_token_s=reply.inter_token_s,
             tokens_in=reply.tokens_in,
@@ -170,7 +189,7 @@ class _Question:
             worker=self._asked.worker,
         )
         call.usage.calls += (told,)
-        call.usage.waited_s += waited_s
+        call.usage.waited_s += self._waited_s
 
 
 def complaint_of(error: BaseException) -> Complaint:

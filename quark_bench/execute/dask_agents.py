@@ -19,12 +19,12 @@ from distributed import Client, secede
 from quark_bench.agent import Agent
 from quark_bench.errors import ClusterError
 from quark_bench.execute import travelling
-from quark_bench.execute.arrivals import TICK_S, bytes_of
 from quark_bench.execute.cluster import Connection, joined_cluster, open_cluster
 from quark_bench.execute.cluster_spec import ClusterSpec
 from quark_bench.execute.members import Members
 from quark_bench.execute.preflight import check_versions
 from quark_bench.execute.process import MISSING, PipelineMissingError, Process, this_process
+from quark_bench.execute.returns import TICK_S, bytes_of
 from quark_bench.execute.step import Wired, open_branch
 from quark_bench.execute.travelling import LostCallError, answered
 from quark_bench.pipeline import Shipment

@@ -7,6 +7,7 @@ once more, has failed. Dask itself blames every task assigned to a dead worker.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ LOSSES_TOGETHER = 2
 CHUNKS_WAITING = 3
 """Chunks with prompts yet to begin that a worker holds: the one its lanes are at, the next, and one for lanes that all
 become free at once. In virtual time, prompts of equal length take 0.8 % more than the ideal, 1.9 % with two."""
+
+MOST_HELD = 10_000
+"""Prompts at a worker, where they are due faster than it carries them out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +58,14 @@ def is_hopeless(losses: int, able: Collection[str] | None, ready: Set[str]) -> b
 class Dispatch:
     """The state of one block: what waits, what is under way where, who is suspected.
 
-    Laws: prompts under way never exceed `in_flight`; every prompt of every chunk is returned or given up, once.
+    Laws: prompts under way never exceed `in_flight`; every prompt of every chunk is returned or given up, once. In an
+    open load (`by_turns`) chunks are handed out when it is time, to workers in turn, whatever these have waiting.
     """
 
-    def __init__(self, chunks: Iterator[Chunk], in_flight: int) -> None:
+    def __init__(self, chunks: Iterator[Chunk], in_flight: int, *, by_turns: bool = False) -> None:
         self._in_flight = in_flight
+        self._by_turns = by_turns
+        self._turns: dict[str, int] = {}
         self._chunks = chunks
         self._next: Chunk | None = next(chunks, None)
         self._under_way: dict[int, Order] = {}
@@ -94,11 +101,11 @@ class Dispatch:
         ranked = sorted(workers, key=lambda worker: (worker not in self._held, worker))
         self._targets = shares(ranked, self._in_flight) | dict.fromkeys(ranked[self._in_flight :], 0)
 
-    def orders(self) -> Iterator[Order]:
-        """What to hand out now. Suspects come first, each to a worker that has nothing else; while one waits,
-        workers get nothing new, so that they become free for it."""
+    def orders(self, before: int = sys.maxsize) -> Iterator[Order]:
+        """What to hand out now, of chunks that begin before this prompt. Suspects come first, each to a worker that has
+        nothing else; while one waits, workers get nothing new, so that they become free for it."""
         while not self._stopped:
-            order = self._next_alone() if self._suspects else self._next_chunk()
+            order = self._next_alone() if self._suspects else self._next_chunk(before)
             if order is None:
                 return
             self._under_way[order.number] = order
@@ -148,26 +155,38 @@ class Dispatch:
         chunk, position = self._suspects.popleft()
         return self._order(worker, chunk, position, position + 1, 1, alone=True)
 
-    def _next_chunk(self) -> Order | None:
-        """To the hungriest worker: one that has too few chunks waiting, or less than it needs to fill its lanes."""
-        if self._next is None:
+    def _next_chunk(self, before: int) -> Order | None:
+        """To the hungriest worker, or, of several alike, to the one whose turn it is."""
+        if self._next is None or self._next.start >= before:
             return None
         free = self._free_lanes()
-        best: tuple[float, str, int] | None = None
+        best: tuple[float, int, str, int] | None = None
         for worker, target in self._targets.items():
             held = self._held.get(worker, {}).values()
             lanes = min(target, free + _lanes_of(held))
-            waiting = [len(order) for order in held if order.number not in self._begun]
-            begun = min(lanes, sum(map(len, held)) - sum(waiting))  # at most: some of them have ended
-            prompts = sum(waiting) + begun
-            if lanes < 1 or any(order.alone for order in held) or (len(waiting) >= CHUNKS_WAITING and prompts > lanes):
+            if lanes < 1 or any(order.alone for order in held):
                 continue
-            if best is None or (prompts / lanes, worker) < best[:2]:
-                best = (prompts / lanes, worker, lanes)
+            prompts = sum(map(len, held)) if self._by_turns else self._to_begin(held, lanes)
+            if prompts is None or prompts > MOST_HELD:
+                continue
+            rank = (prompts / lanes, self._turns.get(worker, 0), worker, lanes)
+            best = rank if best is None else min(best, rank)
         if best is None:
             return None
+        _, _, worker, lanes = best
         chunk, self._next = self._next, next(self._chunks, None)
-        return self._order(best[1], chunk, chunk.start, chunk.stop, best[2], alone=False)
+        order = self._order(worker, chunk, chunk.start, chunk.stop, lanes, alone=False)
+        if self._by_turns:
+            self._turns[worker] = order.number
+        return order
+
+    def _to_begin(self, held: Collection[Order], lanes: int) -> int | None:
+        """Prompts that a worker is at or has waiting; None where it has enough: no fewer chunks waiting than it should
+        have, and more prompts than fill its lanes."""
+        waiting = [len(order) for order in held if order.number not in self._begun]
+        begun = min(lanes, sum(map(len, held)) - sum(waiting))  # at most: some of them have ended
+        prompts = sum(waiting) + begun
+        return None if len(waiting) >= CHUNKS_WAITING and prompts > lanes else prompts
 
     def _free_lanes(self) -> int:
         """Prompts in flight that no worker holds. A worker's lanes narrow only when all it was handed with more of

@@ -68,4 +68,6 @@ async def _end() -> None:
         task.cancel()
     if others:
         await asyncio.wait(others, timeout=CLOSING_S)
-    asyncio.get_running_loop().stop()
+    loop = asyncio.get_running_loop()
+    await loop.shutdown_asyncgens()
+    loop.stop()

@@ -14,6 +14,8 @@ from statistics import fmean
 from quark_bench.plan import Granularity
 from quark_bench.schedule import makespan, time_at_server
 
+OPEN_CHUNK_S = 0.25
+"""A round of chunks in an open load, one a worker, spans so much of the time in which prompts are due."""
 CHUNK_S = 0.05
 """A chunk lasts at least so long: handing one over takes a tenth of a millisecond even where no scheduler does."""
 CHUNKS_LOAD = 0.05
@@ -115,8 +117,10 @@ class Choice:
     reason: str
 
 
-def choose(prediction: Prediction | None, resources: Mapping[str, str]) -> Choice:
+def choose(prediction: Prediction | None, resources: Mapping[str, str], *, is_open: bool = False) -> Choice:
     """The shorter way. `resources` names the agents that need Dask resources, and what they need.
+
+    An open load lasts as long as its schedule either way, and workers keep that better than a client with hops.
 
     CPU work alone asks for no task of its own: chunks reach all processes too, without hops. It pays only where fewer
     prompts are in flight than there are processes, and then the prediction says so.
@@ -124,6 +128,8 @@ def choose(prediction: Prediction | None, resources: Mapping[str, str]) -> Choic
     if resources:
         names = ", ".join(f"{agent} ({what})" for agent, what in resources.items())
         return Choice(Granularity.AGENT, f"agents need what only the scheduler can place: {names}")
+    if is_open:
+        return Choice(Granularity.CHUNK, "prompts come by a schedule, which workers keep without hops")
     if prediction is None:
         return Choice(Granularity.CHUNK, "no warm-up to calibrate by: the chunk is the safe choice")
     if prediction.agent_s is None:
@@ -132,6 +138,11 @@ def choose(prediction: Prediction | None, resources: Mapping[str, str]) -> Choic
         return Choice(Granularity.AGENT, "predicted to be shorter")
     shorter = prediction.chunk_s <= prediction.agent_s
     return Choice(Granularity.CHUNK, "predicted to be shorter" if shorter else "predicted to be as short")
+
+
+def open_chunk_size(rate_per_s: float, costs: Costs, in_flight: int) -> int:
+    """Prompts in each chunk where so many are due a second: so few that workers take turns several times a second."""
+    return max(1, min(LARGEST_CHUNK, int(rate_per_s * OPEN_CHUNK_S / costs.takers(in_flight))))
 
 
 def chunk_size(latency_s: float | None, in_flight: int, costs: Costs, prompts: int) -> int:

@@ -20,6 +20,8 @@ from quark_bench.execute.drain import Drain
 from quark_bench.execute.granularity import Costs
 from quark_bench.execute.process import read_consumption, this_process
 from quark_bench.execute.ration import ration_histories
+from quark_bench.execute.step import clock
+from quark_bench.execute.timetable import Timetable, timetable
 from quark_bench.plan import Block
 from quark_bench.record import Batch
 
@@ -74,7 +76,9 @@ class Inline:
         """One worker's dispatch."""
         work = self._work
         assert work is not None, "prepare comes before run"
-        dispatch = Dispatch(setting.chunks(block, finished), work.arms[block.arm].in_flight)
+        times = timetable(work, block, setting, finished, clock())
+        chunks = setting.chunks(block, finished)
+        dispatch = Dispatch(chunks, work.arm(block).in_flight, by_turns=times is not None)
         dispatch.present({HERE})
         news: queue.SimpleQueue[News] = queue.SimpleQueue()
         under_way: set[Future[Batch]] = set()
@@ -82,7 +86,8 @@ class Inline:
             while not (dispatch.done or self.drain.over):
                 if self.drain.begun:
                     dispatch.stop()
-                under_way.update(self._submit(work, order, news) for order in dispatch.orders())
+                orders = dispatch.orders() if times is None else dispatch.orders(times.handed_out(clock()))
+                under_way.update(self._submit(work, order, times, news) for order in orders)
                 with contextlib.suppress(queue.Empty):
                     order, ended = news.get(timeout=TICK_S)
                     if ended is None:
@@ -96,8 +101,11 @@ class Inline:
             for future in under_way:
                 future.cancel()
 
-    def _submit(self, work: Work, order: Order, news: queue.SimpleQueue[News]) -> Future[Batch]:
-        job = job_of(work, order.chunk, order.lanes)
+    def _submit(
+        self, work: Work, order: Order, times: Timetable | None, news: queue.SimpleQueue[News]
+    ) -> Future[Batch]:
+        due_s = () if times is None else times.due_s(order.start, order.stop)
+        job = job_of(work, order.chunk, order.lanes, due_s)
         future = self._process.submit(self._process.carry_out(job, functools.partial(news.put, (order, None))))
         future.add_done_callback(lambda ended: news.put((order, ended)))
         return future

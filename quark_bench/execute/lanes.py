@@ -34,8 +34,8 @@ class ChunkRun:
         self._spans: list[Span] = []
         self._calls: list[ModelCall] = []
 
-    async def carry_out(self, row: PromptRow) -> None:
-        """Run one of the chunk's prompts; the last one to end completes the batch."""
+    async def carry_out(self, row: PromptRow, due_s: float | None = None) -> None:
+        """Run one of the chunk's prompts, in an open load one that is due; the last one to end completes the batch."""
         identity, text, category, metadata = row
         job = self.job
         prompt = Prompt(identity, text, category, metadata=metadata)
@@ -46,7 +46,7 @@ class ChunkRun:
             if not self.finished.done():
                 self.finished.set_exception(error)
             return
-        self._records.append(record)
+        self._records.append(record if due_s is None else record.due_at(due_s))
         self._spans.extend(spans)
         self._calls.extend(calls)
         if len(self._records) == len(job.prompts) and not self.finished.done():

@@ -31,6 +31,8 @@ from quark_bench.execute.process import read_cache_counts, read_consumption, rea
 from quark_bench.execute.round_trips import measure_hop, measure_task
 from quark_bench.execute.shared import flush_breakers, share_breakers, shared_histories
 from quark_bench.execute.shared_rations import share_rations, shared_rations
+from quark_bench.execute.step import clock
+from quark_bench.execute.timetable import timetable
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Block, Granularity, Strategy
 from quark_bench.record import Batch
@@ -124,7 +126,8 @@ class OnDask:
         by_agent = setting.granularity is Granularity.AGENT and not one_by_one
         how = AgentGraphs if by_agent else ChunkTasks
         tasks = how(self.client, self._work, self._pipelines[block.arm], self.members, self.drain)
-        yield from tasks.run(block, setting.chunks(block, finished))
+        times = timetable(self._work, block, setting, finished, clock())
+        yield from tasks.run(block, setting.chunks(block, finished), times)
 
     def breakers(self, since_s: float) -> list[dict[str, Any]]:
         assert self._work is not None, "prepare comes before breakers"

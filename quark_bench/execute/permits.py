@@ -80,14 +80,19 @@ class Permits:
         for place in [place for place in self._queues if place[0] == run]:
             del self._queues[place]
 
-    async def enter(self, place: Place, limits: Limits, tokens: float) -> Permit:
-        """Wait until a question of about so many tokens may be sent."""
+    def pass_freely(self, place: Place, limits: Limits, tokens: float) -> Permit | None:
+        """The permit for a question to a model that has no limits and has refused nothing yet; else None."""
         queue = self._queues.get(place)
         if queue is None:
             queue = self._queues[place] = _Queue(limits, watched=limits.is_set)
-        if not queue.watched:
-            queue.held += 1
-            return Permit(queue.epoch, tokens)
+        if queue.watched:
+            return None
+        queue.held += 1
+        return Permit(queue.epoch, tokens)
+
+    async def enter(self, place: Place, tokens: float) -> Permit:
+        """Wait until a question of about so many tokens may be sent, which `pass_freely` did not let pass."""
+        queue = self._queues[place]
         granted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         queue.waiting.append((tokens, granted))
         self._stir()

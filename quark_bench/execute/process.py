@@ -1,7 +1,8 @@
 """Process: what one operating-system process holds while it carries out trials.
 
 An event loop of its own in a background thread (a Dask worker's loop carries heartbeats and must never wait
-for an agent), threads for sync agents, the pipelines loaded so far, and the lanes of each arm.
+for an agent), threads for sync agents, the pipelines loaded so far, and each arm's gate: lanes, or the admission of an
+open load.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any, TypeVar
 
 from quark_bench.errors import UsageError
 from quark_bench.execute import Consumption, Job
+from quark_bench.execute.admission import Admission
 from quark_bench.execute.caching import CacheCounts, CachedShipment, Caching
 from quark_bench.execute.deadlines import Deadlines
 from quark_bench.execute.event_loop import LoopThread
@@ -54,7 +56,7 @@ class Process:
         self._loop = LoopThread("quark-bench-loop")
         self._wired: dict[str, Wired] = {}
         self._caching: dict[str, Caching] = {}
-        self._lanes: dict[tuple[str, str], Lanes] = {}
+        self._gates: dict[tuple[str, str, type], Lanes | Admission] = {}
         self._loading = threading.Lock()
         self._guarded = False
         self.bench = Bench(f"{socket.gethostname()}:{os.getpid()}", Threads(), Deadlines())
@@ -105,15 +107,15 @@ class Process:
         return sum((self._caching[key].counts for key in keys if key in self._caching), CacheCounts())
 
     async def carry_out(self, job: Job, begun: Callable[[], None]) -> Batch:
-        """Run a chunk through the lanes of its arm; `begun` is called when its last prompt has begun."""
+        """Run a chunk through the gate of its arm; `begun` is called when its last prompt has begun."""
         chunk = ChunkRun(job, self.wired(job.pipeline_key), self.bench_of(job.pipeline_key), begun)
-        lanes = self._lanes.setdefault((job.run_key, job.arm.name), Lanes())
-        return await lanes.add(chunk)
+        gate = Admission if job.due_s else Lanes
+        return await self._gates.setdefault((job.run_key, job.arm.name, gate), gate()).add(chunk)
 
     def forget(self, run_key: str) -> None:
-        """Let go of a run's lanes."""
-        for key in [key for key in self._lanes if key[0] == run_key]:
-            del self._lanes[key]
+        """Let go of a run's gates."""
+        for key in [key for key in self._gates if key[0] == run_key]:
+            del self._gates[key]
 
 
 _held: tuple[int, Process] | None = None

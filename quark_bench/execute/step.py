@@ -41,7 +41,7 @@ Wants = tuple[tuple[Input, int], ...]
 class Wired:
     """A pipeline made ready in this process.
 
-    Raises ExecutionError, naming the agent, for a set-up that fails.
+    Raises ExecutionError, naming the agent, for a set-up that fails, and for a model that cannot be asked.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -50,6 +50,9 @@ class Wired:
         self.missing = tuple(len(step.needs) for step in self.steps)
         self.wants = tuple(tuple(zip(step.agent.inputs, step.needs, strict=True)) for step in self.steps)
         self.roots = tuple(step.index for step in self.steps if not step.needs)
+        make_ready = getattr(pipeline.model, "make_ready", None)
+        if make_ready is not None:
+            make_ready()
         self.callees = tuple(make_callee(step.agent, step.index == pipeline.answer_index) for step in self.steps)
         limits = [link.policy.timeout_s for step in self.steps for link in step.agent.chain()]
         self.shortest_limit_s = min((limit for limit in limits if limit is not None), default=math.inf)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from quark_bench.plan import Arm
     from quark_bench.rule import Verdict
     from quark_bench.run import Run
+    from quark_bench.slo import SloResult
 
 Prompts = Dataset | str | Path | Sequence[str | Prompt]
 LONGEST_ERROR = 200
@@ -100,7 +101,7 @@ class Quark:
             given = durations(latencies_s)
             measures = measures_of(given)
             self._take(given, measures, about)
-            self._judge({FED: measures}, FED, [])
+            self._judge(fed_results(self._wanted.slo, measures, given), [])
 
     def close(self) -> None:
         """The test is over."""
@@ -139,7 +140,7 @@ class Quark:
         if line:
             self._note(TOLD, line)
         failures = [line] if measured.verdict is Verdict.REGRESSED else []
-        self._judge(run.measures, arm, [*all_failed(run), *failures])
+        self._judge([each for each in run.slos if each.given], [*all_failed(run), *failures])
         if measured.verdict is Verdict.INCONCLUSIVE and self._wanted.inconclusive == "skip":
             pytest.skip(line)
         if measured.verdict is Verdict.INCONCLUSIVE and self._wanted.inconclusive == "fail":
@@ -151,22 +152,19 @@ class Quark:
         if why := self._feed.idle or ("" if latencies_s else "no prompt was answered"):
             self._note(IDLE, why)
             return
-        from quark_bench.run import measures_as_data
+        from quark_bench.measures import measures_as_data
         from quark_bench.trials import SCORE_PREFIX
 
         told = {name: each for name, each in measures.items() if name in ABOUT_RUNS or name.startswith(SCORE_PREFIX)}
         self._feed.take(latencies_s, {**about, "n": len(latencies_s), "measures": measures_as_data(told)})
 
-    def _judge(self, measures: Mapping[str, Mapping[str, Measure]], last_arm: str, failures: list[str]) -> None:
-        """Fail the test for what is known to have failed, and for objectives of the mark that were missed."""
-        from quark_bench.slo import check, parse_slo
-
-        for result in check(map(parse_slo, self._wanted.slo), measures, last_arm):
-            measure = measures[result.slo.arm or last_arm][result.slo.measure]
+    def _judge(self, results: Iterable[SloResult], failures: list[str]) -> None:
+        """Fail the test for what is known to have failed, and for objectives that were missed."""
+        for result in results:
             if result.met is None:
-                self._note(TOLD, f"{result.slo.text} not judged: {measure.note}")
+                self._note(TOLD, f"{result.slo.text} not judged: {result.note}")
             elif not result.met:
-                failures.append(f"{result.slo.text} missed: {measure.unit.format(result.value)} [{bounds(measure)}]")
+                failures.append(f"{result.slo.text} missed: {result.unit.format(result.value)} [{bounds(result)}]")
         if failures:
             pytest.fail("; ".join(failures), pytrace=False)
 
@@ -240,7 +238,23 @@ def measures_of(latencies_s: Sequence[float]) -> dict[str, Measure]:
     }
 
 
-def bounds(measure: Measure) -> str:
+def fed_results(slos: Sequence[str], measures: Mapping[str, Measure], latencies_s: Sequence[float]) -> list[SloResult]:
+    """The objectives judged by latencies alone, each of them that of a trial. Raises UsageError for fields beside."""
+    from quark_bench import stats
+    from quark_bench.slo import OPERATORS, check, judged_share, parse_slo
+
+    given = [parse_slo(text) for text in slos]
+    attained = {}
+    for slo in given:
+        if slo.share is not None:
+            if (slo.prefix, slo.name) != (None, "latency_s"):
+                raise UsageError(f"{slo.text}: quark.feed knows latencies only; write it of latency_s")
+            kept = sum(OPERATORS[slo.op](latency_s, slo.limit) for latency_s in latencies_s)
+            attained[slo] = judged_share(slo, FED, stats.wilson(kept, len(latencies_s)))
+    return check(given, {FED: measures}, FED, attained)
+
+
+def bounds(measure: Measure | SloResult) -> str:
     """The measure's interval with its unit said once, or why there is none."""
     if measure.low is None or measure.high is None:
         return measure.note or "no interval"

@@ -13,11 +13,16 @@ from html import escape
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 INK = "#010203"
 """Drawn in this colour, text and axes become `currentColor` when the figure is written."""
 WIDTH_IN = 8.0
+CANVASES = {"svg": (FigureCanvasSVG, 72), "png": (FigureCanvasAgg, 150)}
+"""What paints each kind of file, and the dots per inch of a figure whose texts it measures."""
 
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -58,18 +63,21 @@ def draw(title: str, height_in: float, paint: Callable[[Figure], None]) -> str:
 
 def paint_file(height_in: float, paint: Callable[[Figure], None], kind: str) -> bytes:
     """The same as a file of that kind, `svg` or `png`, on white."""
-    return _painted(height_in, paint, kind, facecolor="white", dpi=150)
+    return _painted(height_in, paint, kind, facecolor="white")
 
 
 def _painted(height_in: float, paint: Callable[[Figure], None], kind: str, **saving: Any) -> bytes:
+    canvas, dpi = CANVASES[kind]
     nothing = {"svg": ("Date", "Creator", "Format", "Type"), "png": ("Software",)}[kind]
     with mpl.rc_context(SETTINGS), warnings.catch_warnings():
         # The reader's fonts draw the text, so what the layout's font lacks does not matter.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         # Names that take all the room leave a crowded figure, no broken one.
         warnings.filterwarnings("ignore", message="constrained_layout not applied")
-        figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+        figure = Figure(figsize=(WIDTH_IN, height_in), dpi=dpi)
+        canvas(figure)
         paint(figure)
+        ConstrainedLayoutEngine().execute(figure)  # once: a figure that has a layout is drawn twice to be saved
         written = io.BytesIO()
         figure.savefig(written, format=kind, metadata=dict.fromkeys(nothing), **saving)
     return written.getvalue()

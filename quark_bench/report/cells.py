@@ -56,7 +56,7 @@ SPEED = (
     Shown("latency, median", "p50_latency_s"),
     Shown("latency, 95 %", "p95_latency_s"),
     Shown("throughput", "throughput_per_s"),
-    Shown("goodput", "goodput_per_s"),
+    Shown("goodput", "goodput_per_s", "share", "goodput_share"),
     Shown("concurrent agents", "concurrent_agents", "mean", "concurrent_agents_mean"),
     Shown("parallel rate", "parallel_rate", "ideal", "ideal_parallel_rate"),
     Shown("parallel efficiency", "parallel_efficiency"),

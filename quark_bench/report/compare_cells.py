@@ -66,9 +66,9 @@ def title(found: Compared) -> str:
 
 def legend(side: Side) -> str:
     """Which run and arm a side is, how it ran and when."""
-    strategy, in_flight = side.how
+    strategy, load = side.how
     started = str(side.manifest["started"])[:MINUTES].replace("T", " ")
-    return f"{side.run_id}:{side.arm}, {strategy}, {in_flight} in flight, {started}"
+    return f"{side.run_id}:{side.arm}, {strategy}, {load}, {started}"
 
 
 def details(found: Compared) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from quark_bench.arrivals import arrivals_of
 from quark_bench.report.findings import Findings
 from quark_bench.units import COUNT
 
@@ -27,12 +28,14 @@ def between_arms(findings: Findings) -> list[Facts]:
     arms = findings.manifest["arms"]
     if len(arms) < 2:
         return []
+    arrivals = [arrivals_of(arm) or "" for arm in arms]
     sizes = findings.manifest.get("granularity", {}).get("chunk_size", {})
     by_arm = {arm["name"]: _counted(findings, arm["name"]) for arm in arms}
     labels = ("blocks", "sessions", "workers that answered")
     return [
         Facts("strategy", tuple(str(arm["strategy"]) for arm in arms)),
         Facts("prompts in flight", tuple(COUNT.format(arm["in_flight"]) for arm in arms)),
+        *([Facts("arrivals", tuple(map(str, arrivals)))] if any(arrivals) else []),
         Facts("pipeline key", tuple(str(arm.get("pipeline_key", ""))[:12] or "n/a" for arm in arms)),
         Facts("chunk size", tuple(COUNT.format(sizes.get(arm["name"])) for arm in arms)),
         *(Facts(label, tuple(by_arm[arm["name"]][label] for arm in arms)) for label in labels),

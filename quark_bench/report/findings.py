@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from quark_bench.arrivals import arrivals_of
+from quark_bench.arrivals_check import ArrivalsCheck
 from quark_bench.blame import Blame
 from quark_bench.chaos import parse_chaos
 from quark_bench.compare import Attribution, Comparison
@@ -31,8 +33,9 @@ class Findings:
     `attribution` splits the gain in throughput, `latency_attribution` that in latency; None where the three built-in
     arms are not all there. `prompts` by id are shown beside their answers where they are known. `what_if` tells
     what making each agent of the last arm faster would give; None where it was not asked for. `model_calls` are the
-    questions to models, by arm and model. `blame` tells at which agents wrong answers first went wrong, None where no
-    agent was judged; `discriminations` how doubts foretold them.
+    questions to models, by arm and model; `arrivals` has a check for every arm with an open load. `blame` tells at
+    which agents wrong answers first went wrong, None where no agent was judged; `discriminations` how doubts foretold
+    them.
     """
 
     manifest: Mapping[str, Any]
@@ -46,6 +49,7 @@ class Findings:
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
     what_if: WhatIf | None = None
     model_calls: Sequence[ModelCalls] = ()
+    arrivals: Sequence[ArrivalsCheck] = ()
     blame: Blame | None = None
     discriminations: Sequence[Discrimination] = ()
 
@@ -108,13 +112,18 @@ def titled(manifest: Mapping[str, Any], title: str) -> str:
 
 
 def conditions(manifest: Mapping[str, Any]) -> str:
-    """`simulated latency (PROFILE)`, `learning as it goes`, `chaos (FAULTS)` and `cache` where a run was made so."""
+    """`simulated latency (PROFILE)`, `learning as it goes`, `chaos (FAULTS)`, `cache` and `open load (ARRIVALS)` where
+    a run was made so; and which arms' arrivals the client could not keep up with."""
     profile, learns = (manifest["pipeline"].get(name) for name in ("latency_profile", "learns_in"))
+    loads = dict.fromkeys(str(each) for arm in manifest["arms"] if (each := arrivals_of(arm)) is not None)
+    behind = [each for each in manifest.get("arrivals") or () if not each["kept_up"]]
     chaos = parse_chaos([text]) if (text := manifest.get("chaos")) else None
     made = (
         f"simulated latency ({profile})" if profile else None,
         "learning as it goes" if learns else None,
         f"chaos ({chaos.told()})" if chaos else None,
         "cache" if manifest.get("cache") else None,
+        f"open load ({'; '.join(loads)})" if loads else None,
+        *(f"{each['arm']} could not keep up with it ({each['why']}; {each['remedy']})" for each in behind),
     )
     return ", ".join(filter(None, made))

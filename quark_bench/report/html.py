@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from quark_bench import units
+from quark_bench.arrivals import load_of
 from quark_bench.plain import shortened
 from quark_bench.report import (
+    arrivals_cells,
     blame_table,
     categories,
     environment,
@@ -65,6 +67,7 @@ def render(findings: Findings) -> str:
         gate_cells=gate_cells,
         categories=categories,
         environment=environment,
+        arrivals_cells=arrivals_cells,
         what_if_table=what_if_table,
         models=model_cells,
         faster=FASTER,
@@ -173,9 +176,7 @@ def _facts(findings: Findings) -> list[tuple[str, str]]:
         "data set": data["path"],
         "pipeline": pipeline["name"],
         "model": pipeline["model"],
-        "arms": ", ".join(
-            f"{arm['name']} ({arm['strategy']}, {arm['in_flight']} in flight)" for arm in manifest["arms"]
-        ),
+        "arms": ", ".join(f"{arm['name']} ({arm['strategy']}, {load_of(arm)})" for arm in manifest["arms"]),
         "repeats": manifest["repeats"],
         "warm-up": sentences.plural(manifest["warmup"], "trial"),
         "granularity": sentences.granularity(manifest),
@@ -185,6 +186,7 @@ def _facts(findings: Findings) -> list[tuple[str, str]]:
         "threads": cluster.get("threads"),
         "crashes": sentences.crashes(manifest),
         "cache": sentences.cache(findings),
+        "cost": sentences.prices(manifest).removeprefix("Cost: "),
     }
     known = ((label, str(value)) for label, value in (own | dict(manifest["provenance"])).items())
     return [(label, value) for label, value in known if value not in ("", "None")]

@@ -58,7 +58,8 @@ def _load(findings: Findings, arm: str) -> Load | None:
     if not len(block_of):
         return None
     start_s = numbers(findings.trials.records(["start_s"], arm), "start_s")
-    end_s = start_s + numbers(findings.trials.records(["latency_s"], arm), "latency_s")
+    due_s = numbers(findings.trials.records(["due_s"], arm), "due_s")
+    end_s = due_s + numbers(findings.trials.records(["latency_s"], arm), "latency_s")
     clock = _clock(block_of, start_s, end_s)
     if not clock.took_s > 0:
         return None

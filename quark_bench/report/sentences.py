@@ -146,6 +146,12 @@ def cache(findings: Findings) -> str:
     return "; ".join([*parts, "latency and throughput of arms that were answered so are not comparable"])
 
 
+def prices(manifest: Mapping[str, Any]) -> str:
+    """That calls count as free because nobody said what they cost; empty where somebody did, or nothing costs."""
+    pipeline = manifest["pipeline"]
+    return "Cost: no prices given; add --prices FILE" if pipeline.get("price", pipeline) is None else ""
+
+
 def verdict(result: SloResult) -> str:
     """`met`, `missed`, or `n/a` where the measure has no value."""
     if result.met is None:
@@ -154,14 +160,18 @@ def verdict(result: SloResult) -> str:
 
 
 def slo_value(findings: Findings, result: SloResult) -> str:
-    """The value that was judged, in its measure's unit; for the parallel rate what the DAG allows at best."""
-    arm = result.slo.arm or findings.arms[-1]
-    measure = findings.measure(arm, result.slo.measure)
-    value = measure.unit.format(result.value) if measure else "n/a"
-    ideal = findings.measure(arm, "ideal_parallel_rate")
-    if result.slo.measure == "parallel_rate" and ideal is not None and ideal.value is not None:
-        return f"{value}; this DAG allows {ideal.unit.format(ideal.value)}"
-    return value
+    """What was judged, with its interval where it has one, or why it was not; for the parallel rate what the DAG allows
+    at best."""
+    bounds = interval(result.unit, result.low, result.high)
+    parts = [result.unit.format(result.value) + (f" [{bounds}]" if bounds else "")]
+    if result.slo.share is not None and result.value is not None:
+        parts[0] += " of the trials"
+    if result.met is None and result.note:
+        parts.append(result.note)
+    ideal = findings.measure(result.arm, "ideal_parallel_rate")
+    if result.slo.name == "parallel_rate" and ideal is not None and ideal.value is not None:
+        parts.append(f"this DAG allows {ideal.unit.format(ideal.value)}")
+    return "; ".join(parts)
 
 
 def outcome(manifest: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from quark_bench.errors import UsageError
 from quark_bench.plain import one_line, plain, shortened
-from quark_bench.report import sentences
+from quark_bench.report import arrivals_cells, sentences
 from quark_bench.report.blame_table import blame_table, discrimination_told
 from quark_bench.report.cells import Cell, Grid, Row, grid, score_rows, speed_rows
 from quark_bench.report.failures import kinds_of_failure
@@ -66,6 +66,7 @@ def run_table(findings: Findings) -> Group:
         ),
         *_paragraph(_comparison_lines(findings)),
         *_paragraph(_slo_lines(findings)),
+        *_paragraph(_arrival_lines(findings)),
         *_paragraph(_failure_lines(findings)),
         *_blame(findings),
         *_paragraph(_loss_lines(findings)),
@@ -199,6 +200,14 @@ def _slo_lines(findings: Findings) -> Iterator[Text]:
         yield line.append(f"  {one_line(result.slo.text)}  ({sentences.slo_value(findings, result)})")
 
 
+def _arrival_lines(findings: Findings) -> Iterator[Text]:
+    """How the prompts of an open load came."""
+    for check in findings.arrivals:
+        yield _text("Arrivals  ").append(_text(arrivals_cells.headline(check), "" if check.kept_up else "bold red"))
+        for line in arrivals_cells.lines(check):
+            yield _text(f"  {line}", "dim")
+
+
 def _failure_lines(findings: Findings) -> Iterator[Text]:
     """The most frequent kinds of failure, each with prompts to look at."""
     found = kinds_of_failure(findings, LISTED_FAILURES)
@@ -239,7 +248,8 @@ def _condition_lines(findings: Findings) -> Iterator[Text]:
         yield _text(f"Granularity {chosen}")
     for told in sentences.predictions(findings.manifest):
         yield _text(told)
-    for told in (sentences.crashes(findings.manifest), sentences.cache(findings)):
+    manifest = findings.manifest
+    for told in (sentences.crashes(manifest), sentences.cache(findings), sentences.prices(manifest)):
         if told:
             yield _text(told)
     yield _text(f"Run {findings.manifest['run_id']}: {sentences.outcome(findings.manifest)}")

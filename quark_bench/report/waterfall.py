@@ -91,7 +91,7 @@ def lanes_of(findings: Findings, prompt_ids: Sequence[str]) -> dict[str, tuple[L
 
 
 def _lane(findings: Findings, record: Mapping[Any, Any], spans: Sequence[Mapping[Any, Any]]) -> Lane:
-    admitted_s = float(record["start_s"])
+    due_s = float(record["due_s"])
     order = {agent: position for position, (agent, _) in enumerate(findings.layout)}
     chain = _chain(findings, spans)
     bars = [
@@ -99,9 +99,9 @@ def _lane(findings: Findings, record: Mapping[Any, Any], spans: Sequence[Mapping
             agent=span["agent"],
             attempt=int(span["attempt"]),
             status="refused" if text_of(span["error"]).startswith(REFUSAL) else span["status"],
-            ready_s=max(0.0, span["start_s"] - admitted_s - span["queue_s"]),
-            start_s=span["start_s"] - admitted_s,
-            end_s=span["end_s"] - admitted_s,
+            ready_s=max(0.0, span["start_s"] - due_s - span["queue_s"]),
+            start_s=span["start_s"] - due_s,
+            end_s=span["end_s"] - due_s,
             on_chain=span["agent"] in chain,
         )
         for span in spans

@@ -16,7 +16,7 @@ sys.path.insert(0, str(FOLDER))  # worker processes inherit it: handwritten.py t
 
 from bars import Row, text_table  # noqa: E402 - found by the line above
 
-ROUNDS = 5
+ROUNDS = 3
 ROWS = pytest.StashKey[list]()
 MATTERS = ("dask", "langgraph", "apache-hamilton")
 """Whose versions stand beside the figures."""

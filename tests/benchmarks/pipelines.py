@@ -62,3 +62,12 @@ burns = pipeline("burns", work.NULL, burning, cpu=True)
 slow_first, slow_last, slow_between = (
     pipeline(name, graph, waiting, answer="join") for name, graph in work.BESIDE.items()
 )
+
+
+@agent
+async def question(prompt, call):
+    return (await call.model([{"role": "user", "content": prompt.text}])).text
+
+
+asking = Pipeline("asking", [question])
+"""One question to the model of the run."""

@@ -102,7 +102,7 @@ def test_few_workers_are_kept_busy_on_the_documents_latencies(compare, workers):
 
 @pytest.mark.timed
 def test_few_workers_are_kept_busy(compare):
-    share_of_bound(compare, "demo", workers=4, prompts=60, rounds=2)
+    share_of_bound(compare, "demo", workers=4, prompts=60, rounds=1)
 
 
 def share_of_bound(compare, profile, workers, prompts, rounds):

@@ -53,5 +53,5 @@ def test_a_task_an_agent_is_nearly_as_fast_as_hand_written_delayed(run, compare,
         "prompts/s",
         lambda: rate(run(prompts, "null", "agent", in_flight=in_flight)),
         {"hand-written dask.delayed": by_hand},
-        rounds=9,
+        rounds=5,
     )

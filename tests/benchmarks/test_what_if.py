@@ -14,7 +14,7 @@ ARMS = {"one at a time": (Arm("one", in_flight=1), 4), "eight at once": (Arm("ei
 """Each with its number of prompts."""
 MEASURES = {"p50_latency_s": ("s", min), "throughput_per_s": ("prompts/s", max)}
 WITHIN = 0.05
-ROUNDS = 3
+ROUNDS = 2
 CHANGES = {
     "reasoning_50": {"reasoning": 0.5},
     "reasoning_144": {"reasoning": 1.44},
@@ -31,7 +31,7 @@ def run_named(tmp_path_factory):
 
     def run(name, arm, prompts):
         out = tmp_path_factory.mktemp(f"run-{next(numbers)}")
-        options = {"arms": [arm], "on": "inline", "warmup": 2, "scores": (), "out": out}
+        options = {"arms": [arm], "on": "inline", "warmup": 1, "scores": (), "out": out}
         return bench(Dataset.of(texts(prompts)), f"{GATED}:{name}", **options)
 
     return run

@@ -72,3 +72,4 @@ slow_last = beside_a_chain("z_slow", "a_first", "b_second", "c_third")
 slow_between = beside_a_chain("m_slow", "z_first", "a_second", "y_third")
 
 short = Pipeline("short", [wait("short", 0.02)])
+long = Pipeline("long", [wait("long", 0.3)])

@@ -122,7 +122,7 @@ def _block_rates(trials: Trials, order: NDArray[np.int64]) -> pd.DataFrame:
     firsts = np.flatnonzero(np.diff(block_numbers(trials)[order], prepend=-1))
     arms = trials.records(["arm"], rows=order[firsts])["arm"]
     start_s = numbers(trials.records(["start_s"]), "start_s")
-    end_s = start_s + numbers(trials.records(["latency_s"]), "latency_s")
+    end_s = numbers(trials.records(["due_s"]), "due_s") + numbers(trials.records(["latency_s"]), "latency_s")
     rates = []
     for arm, first, end in zip(arms, firsts, [*firsts[1:], len(order)], strict=True):
         span_s = end_s[order[first:end]].max() - start_s[order[first]]

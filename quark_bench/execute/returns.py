@@ -1,4 +1,4 @@
-"""Arrivals: results of Dask futures as they come, waited for no longer than is asked.
+"""Returns: results of Dask futures as they come, waited for no longer than is asked.
 
 `as_completed` alone waits without a bound, and then nobody looks whether the cluster is still there.
 """
@@ -17,7 +17,7 @@ TICK_S = 0.25
 """So often a run looks up from waiting: for Ctrl-C, and for what has become of its cluster."""
 
 
-class Arrivals:
+class Returns:
     """Futures under way, each with what it is for."""
 
     def __init__(self, client: Client) -> None:
@@ -45,12 +45,12 @@ class Arrivals:
         while self._news:
             yield self._news.popleft()
 
-    def take(self) -> list[tuple[Any, Future, Any]]:
-        """What has come: what it is for, its future and its result; nothing if nothing comes within a tick, or as soon
-        as there are news."""
+    def take(self, within_s: float = TICK_S) -> list[tuple[Any, Future, Any]]:
+        """What has come: what it is for, its future and its result; nothing if nothing comes within a tick or this
+        time, or as soon as there are news."""
         with self._done.thread_condition:
             if not (self._done.has_ready() or self._news):
-                self._done.thread_condition.wait(TICK_S)
+                self._done.thread_condition.wait(min(TICK_S, within_s))
         come = self._done.next_batch(block=False)
         return [(self._about.pop(future), future, result) for future, result in come if future in self._about]
 
