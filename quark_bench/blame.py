@@ -98,6 +98,7 @@ def blame(
     from made none wrong, though it may have failed the trial. Where a fallback answered, its output is judged.
     """
     before = _ancestors(layout, answer)
+    judges = [each for each in judges if each.agent in before]
     told = tuple(_of_arm(trials, arm, scorer, [name for name, _ in layout], before, judges) for arm in arms)
     return Blame(scorer, answer, tuple(judges), told)
 
@@ -152,7 +153,7 @@ def _failed_agents(trials: Trials, arm: str, wrong: pd.DataFrame) -> dict[str, M
 def _blamed(
     wrong: pd.DataFrame, at_fault: Mapping[str, Mask], fell: Mapping[str, Mask], limits: Mapping[str, Judge]
 ) -> Iterator[Blamed]:
-    """The judged agents, those that failed, and last nobody."""
+    """The judged agents that the answer comes from, those that failed, and last nobody."""
     left = np.ones(len(wrong), bool)
     for agent, mask in at_fault.items():
         here = mask & left

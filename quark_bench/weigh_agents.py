@@ -33,7 +33,8 @@ def named_blame(trials: Trials, arms: Sequence[str], layout: Layout, answer: str
 def blame_of(
     trials: Trials, arms: Sequence[str], layout: Layout, answer: str, scorer: str | None = None
 ) -> Blame | None:
-    """The same, None where answers or agents were not judged. Of an agent's scores the first that can blame counts."""
+    """The same, None where answers, or agents that they come from, were not judged. Of an agent's scores the first that
+    can blame counts."""
     decides, agents = scorer or deciding_scorer(trials.scorers), dict(layout)
     judges: dict[str, Judge] = {}
     for name in trials.scorers:
@@ -42,7 +43,8 @@ def blame_of(
             judges.setdefault(agent, Judge(agent, name, limit))
     if decides is None or not judges:
         return None
-    return blame(trials, arms, decides, layout, answer, list(judges.values()))
+    found = blame(trials, arms, decides, layout, answer, list(judges.values()))
+    return found if found.judges else None
 
 
 def discriminations_of(trials: Trials, arms: Sequence[str]) -> list[Discrimination]:

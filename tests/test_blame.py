@@ -58,6 +58,14 @@ def test_an_agent_that_the_answer_does_not_come_from_made_no_answer_wrong():
     assert found == {"nlu": (1, 1), None: (1, 0)}
 
 
+def test_only_agents_that_the_answer_comes_from_are_judges():
+    aside = Judge("aside", "aside.steps", 0.5)
+    frames = FrameTrials(pd.DataFrame([trial("a")[0] | {"score_aside.steps": 0.0}]), pd.DataFrame(trial("a")[1]))
+    found = blame(frames, ["async"], "exact", LAYOUT, "reasoning", [*JUDGES, aside])
+    assert [each.agent for each in found.judges] == ["nlu", "retrieval"]
+    assert [each.agent for each in found.arms[0].blamed] == ["nlu", "retrieval", None]
+
+
 def test_a_score_that_is_missing_blames_nobody_and_an_answer_that_could_not_be_judged_is_not_wrong():
     found, told = blamed(trial("a", nlu=NAN, retrieval=0.0), trial("b", score=NAN, nlu=0.0))
     assert found == {"retrieval": (1, 0)}

@@ -16,7 +16,7 @@ from quark_bench.report.sentences import plural
 from quark_bench.units import COUNT, SCORE, SHARE
 
 LONGEST_NAME = 30
-LONGEST_PROMPTS = 60
+LONGEST_PROMPTS = 80
 
 
 @dataclass(frozen=True, slots=True)
