@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from quark_bench.dataset import Dataset
 from quark_bench.display import Displayed
-from quark_bench.sources import read_dataset, read_frame
 
 if TYPE_CHECKING:
     from quark_bench.agent import Agent, Call, Model, Reply, agent
@@ -95,9 +94,21 @@ def _forms(thing: object) -> Mapping[str, str]:
     return forms(thing)
 
 
-# The things' layer knows no file format and no notebook; this door lends it both.
-Dataset.reader = staticmethod(read_dataset)
-Dataset.frame_reader = staticmethod(read_frame)
+def _read(*arguments: Any, **options: Any) -> Dataset:
+    from quark_bench.sources import read_dataset
+
+    return read_dataset(*arguments, **options)
+
+
+def _read_frame(*arguments: Any, **options: Any) -> Dataset:
+    from quark_bench.sources import read_frame
+
+    return read_frame(*arguments, **options)
+
+
+# The things' layer knows no file format and no notebook; this door lends it both, loaded when they are first used.
+Dataset.reader = staticmethod(_read)
+Dataset.frame_reader = staticmethod(_read_frame)
 Displayed.forms = staticmethod(_forms)
 
 

@@ -74,9 +74,9 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     `workers` None means the cores, at most 4. `granularity` is auto, agent or chunk. `warmup` None means
     max(8, in flight) trials an arm. `scores` are scorers as `--score` takes them; None means exact, contains, number
     and f1 where the data set has references, and for agents called nlu, memory, retrieval, planning and
-    self_improvement those that it has gold for. `model` takes the place of every pipeline's own. `chaos` injects faults
-    at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `clusters` names a field of the prompts' metadata: prompts that
-    share it count as dependent in the intervals of scores. `cache` is a file in which the outputs of agents with
+    self_improvement those that it has gold for. `clusters` names a field of the prompts' metadata: prompts that share
+    it count as dependent in the intervals of scores. `model` takes the place of every pipeline's own. `chaos` injects
+    faults at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `cache` is a file in which the outputs of agents with
     `cache=True` are kept between runs, and from which equal calls are answered, on each machine its own. `use` limits
     the pipelines' model over all workers, records its answers, or sets a budget. `resume` names an unfinished run,
     which is continued with the chunks that are missing.
@@ -86,11 +86,11 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     watcher = watcher or Silent()
     chosen = [with_own(arm, model) for arm in chosen_arms(arms, in_flight, rate, arrivals)]
     plan = make_plan(chosen, len(dataset), repeats=repeats, seed=seed, warmup=warmup)
+    store.check_out(out)
     main, shipments = resolve_pipelines(pipeline, plan, model)
     scorers = resolve_scorers(scores, dataset, [main, *(arm.pipeline for arm in plan.arms if arm.pipeline)])
     clusters_of(dataset, clusters)  # before any work is done
     check_slos(slos, [arm.name for arm in plan.arms], scorers, main, repeats)
-    store.check_out(out)
     require_model(use, main, plan)
     disturbed = chosen_chaos(chaos, main, plan)
     manifest = first_manifest(dataset, main, shipments, plan, [scorer.name for scorer in scorers])
@@ -121,7 +121,7 @@ def resolve_pipelines(
 
 
 def check_slos(
-    slos: Sequence[str], arms: Sequence[str], scorers: Sequence[AskedScorer | Overall], main: Pipeline, repeats: int
+    slos: Sequence[str], arms: Sequence[str], scorers: Sequence[AskedScorer | Overall], main: Pipeline, repeats: int = 1
 ) -> None:
     """Raise UsageError for objectives that cannot be read, and for what no run of this pipeline in these arms has."""
     measures = measure_names([scorer.name for scorer in scorers], repeats)

@@ -9,15 +9,15 @@
         ├── ClusterError      the Dask cluster is unreachable, unfit or gone       exit 4
         ├── BudgetSpentError  what a run may spend at models is spent              exit 4
         ├── ConservationError planned != ok + degraded + failed + not run          exit 4
-        └── ModelError        a model did not answer a call; inside an agent it
-            │                 fails that attempt only, and its class tells why     exit 4
-            ├── ModelRateLimitedError   429, or busy until Retry-After
-            ├── ModelServerError        5xx, or an error event in a stream
-            ├── ModelRefusedError       another 4xx: key, name or request are wrong
-            ├── ModelTimeoutError       no answer, or no further piece of it, in time
-            ├── ModelConnectionError    not reached, or lost before the answer's end
-            ├── MalformedReplyError     something that is no answer
-            └── ReplayMissingError      a recorded run has no such call
+        └── ModelError        a model did not answer a call; in an agent it fails   exit 4
+            │                 that attempt only, and its class tells why:
+            ├── ModelRateLimitedError   429: too many requests                     exit 4
+            ├── ModelServerError        5xx, or an error within a stream           exit 4
+            ├── ModelRefusedError       another 4xx: key, name or request          exit 4
+            ├── ModelTimeoutError       no answer, or no more of it, in time       exit 4
+            ├── ModelConnectionError    not reached, or lost before the end        exit 4
+            ├── MalformedReplyError     something that is no answer                exit 4
+            └── ReplayMissingError      a recorded run has no such call            exit 4
 
 A message states what is wrong and what to do next. An agent's own exception is not in this tree:
 it becomes the error of its record and never leaves the trial.

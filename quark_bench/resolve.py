@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
+from typing import Any
 
 from quark_bench.agent import Agent, Model, canonical
 from quark_bench.agents.nlu import Nlu, intents
@@ -52,9 +53,9 @@ def resolve_scorers(
     references, and the agents of any of the pipelines that have a name we know and that it has gold for.
 
     Raises UsageError for what is none, and for an agent that no pipeline has; PipelineError for a function that cannot
-    be found.
+    be found, ModelError for a judge that cannot be reached: before a run that it is to judge.
     """
-    loaders = Loaders(make_model, find_function, functools.partial(_agent_named, pipelines))
+    loaders = Loaders(_ready_model, find_function, functools.partial(_agent_named, pipelines))
     if scores is not None:
         return scorers_named(scores, loaders)
     answers = DEFAULT if dataset.has_references else ()
@@ -89,3 +90,10 @@ def _fitting(dataset: Dataset, pipeline: Pipeline) -> Iterator[str]:
 def _speaks_of(agent: Agent, categories: Set[str]) -> bool:
     """Our own NLU tells kinds of questions apart, and is not to be judged by categories of another kind."""
     return not isinstance(agent.function, Nlu) or categories <= intents()
+
+
+def _ready_model(spec: str, **options: Any) -> Model:
+    model = make_model(spec, **options)
+    if callable(make_ready := getattr(model, "make_ready", None)):
+        make_ready()
+    return model

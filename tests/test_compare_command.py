@@ -171,7 +171,7 @@ def test_another_model_and_other_scorers_are_told_and_what_both_have_is_compared
     data = json.loads(told(kept[1].path, edited(kept[1], tmp_path, change), "--json").out)
     notes = " ".join(data["notes"])
     assert "the model changed: none, then other" in notes
-    assert "the scorers changed: only scores that both have are compared" in notes
+    assert "the scorers changed: only scores that both have, of equal options, are compared" in notes
     assert "is interrupted: only the trials that are there are compared" in notes
     assert [each["measure"] for each in data["changes"]] == ["latency", "throughput", "failures"]
 

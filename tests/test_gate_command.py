@@ -27,7 +27,7 @@ FAST = ["--on", "inline", "--in-flight", "1", "--repeats", "1", "--warmup", "2"]
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    (tmp_path / "echo.py").write_text(PIPELINES)
+    (tmp_path / "voices.py").write_text(PIPELINES)
     rows = ({"id": f"p-{n}", "text": f"text {n}", "reference": f"text {n}"} for n in range(8))
     (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
     monkeypatch.chdir(tmp_path)
@@ -37,7 +37,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def gated(candidate, against, *arguments):
-    names = ["--pipeline", f"echo.py:{candidate}", "--against", f"echo.py:{against}"]
+    names = ["--pipeline", f"voices.py:{candidate}", "--against", f"voices.py:{against}"]
     return call(["gate", "prompts.jsonl", *names, *FAST, *arguments])
 
 
@@ -46,22 +46,22 @@ def test_a_regression_is_exit_1_and_is_told_on_the_terminal_in_files_and_to_gith
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
     assert gated("slow", "steady", "--junit", "gate.xml", "--markdown", "gate.md") == 1
     told = capsys.readouterr().out
-    assert told.startswith("regressed against pipeline echo.py:steady: ")
+    assert told.startswith("regressed against pipeline voices.py:steady: ")
     assert all(len(line) <= 80 for line in told.splitlines() if not line.startswith(("::", "Report", "Look")))
     assert "::error title=quark-bench gate%3A latency regressed::" in told
     assert 'type="regressed"' in (folder / "gate.xml").read_text()
     assert (folder / "gate.md").read_text() == (folder / "summary.md").read_text()
     assert call(["show", "last"]) == 0
-    assert "regressed against pipeline echo.py:steady: " in capsys.readouterr().out
+    assert "regressed against pipeline voices.py:steady: " in capsys.readouterr().out
 
 
 def test_json_is_one_object_and_people_are_told_on_stderr(folder, capsys):
     assert gated("steady", "slow", "--json") in (0, 3)
     told = capsys.readouterr()
     found = json.loads(told.out)
-    assert (found["kind"], found["against"]) == ("pipeline", "echo.py:slow")
+    assert (found["kind"], found["against"]) == ("pipeline", "voices.py:slow")
     assert [each["change"]["measure"] for each in found["judged"]][:3] == ["latency", "throughput", "failures"]
-    assert "against pipeline echo.py:slow" in told.err
+    assert "against pipeline voices.py:slow" in told.err
 
 
 def test_where_every_trial_fails_the_first_error_is_told_and_the_exit_code_is_4(folder, capsys):
@@ -74,7 +74,7 @@ def test_where_every_trial_fails_the_first_error_is_told_and_the_exit_code_is_4(
     [
         ([], "name the baseline, as in --against main"),
         (["--null", "--against", "main"], "--null measures the candidate against itself"),
-        (["--against", "echo.py:nobody"], "has no 'nobody'"),
+        (["--against", "voices.py:nobody"], "has no 'nobody'"),
         (["--against", "main"], "is in no git repository"),
         (["--null", "--junit", "nowhere/gate.xml"], "--junit nowhere/gate.xml: there is no folder nowhere"),
         (["--null", "--arm", "fast"], "unknown arm 'fast'"),
@@ -84,7 +84,7 @@ def test_where_every_trial_fails_the_first_error_is_told_and_the_exit_code_is_4(
 )
 def test_wrong_usage_says_what_to_do(arguments, told, folder):
     with pytest.raises(UsageError, match=told):
-        call(["gate", "prompts.jsonl", "--pipeline", "echo.py:steady", *FAST[:4], *arguments])
+        call(["gate", "prompts.jsonl", "--pipeline", "voices.py:steady", *FAST[:4], *arguments])
 
 
 def test_a_gate_is_continued_by_its_own_command_only(folder, capsys):

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from quark_bench.agent import Reply
 from quark_bench.dataset import Prompt
 from quark_bench.errors import ModelRateLimitedError, ModelRefusedError, UsageError
+from quark_bench.models import make_model
 from quark_bench.scoring import JUDGED_AT_ONCE, Answered, Loaders, asks_models, score_records, scorers_named
 from quark_bench.scoring.ahead import ahead
 from quark_bench.scoring.judge import Verdict, opinion_of
 from quark_bench.scoring.rubric import Grade, parse_rubric, read_rubric
+from quark_bench.testing import ModelServer
 
 RUBRIC = """Is it polite?
 
@@ -207,3 +209,13 @@ def test_who_stops_listening_leaves_nothing_that_is_still_asked():
     answers.close()
     assert cancelled
     assert not [each for each in threading.enumerate() if each.name == "quark-bench-judges"]
+
+
+def test_a_judge_behind_a_server_is_asked_over_http(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    with ModelServer(first_token_s=0.0, between_tokens_s=0.0, tokens=5, apart=False) as server:
+        asked = scorers_named([f"judge:model=openai:m,base_url={server.base_url}"], Loaders(make_model))
+        answers = [Answered("async", n, "p", "hello") for n in range(20)]
+        rows = list(score_records(answers, {"p": Prompt("p", "?")}, asked, float))
+    assert [row.value for row in rows] == [None] * 20  # it speaks of other things
+    assert all(row.explanation.startswith("no verdict: openai:m: ") for row in rows)

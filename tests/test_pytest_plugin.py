@@ -64,8 +64,9 @@ def no_worker(monkeypatch):
 
 
 @pytest.fixture
-def project(pytester):
+def project(pytester, monkeypatch):
     """A project with a pipeline in echo.py; `write` is a test module's text, `run` a session of pytest over it."""
+    monkeypatch.delitem(sys.modules, "echo", raising=False)  # another test's, in the same process
     pytester.makeconftest(MACHINE.format(machine=HERE))
     pytester.makepyfile(echo=ECHO)
 

@@ -32,13 +32,17 @@ from quark_bench.trials import AGENT_DOT
 DEFAULT = ("exact", "contains", "number", "f1")
 """Those that judge a data set with references where nobody names any."""
 
+SERVER = ("base_url", "api_key_env", "prices")
+"""Options of a judge that go with its model's name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loaders:
-    """How a door finds what scorers need of elsewhere: a model by its spec, and a function by `FILE.py:NAME` with a
-    hash of its code, both raising UsageError; and an agent's own name by how it was written, raising PipelineError."""
+    """How a door finds what scorers need of elsewhere: a model by its spec and the options of SERVER, and a function by
+    `FILE.py:NAME` with a hash of its code, both raising UsageError; and an agent's own name by how it was written,
+    raising PipelineError."""
 
-    model: Callable[[str], Model] | None = None
+    model: Callable[..., Model] | None = None
     function: Callable[[str], tuple[Any, str]] | None = None
     agent: Callable[[str], str] | None = None
 
@@ -55,7 +59,8 @@ def _judge(spec: Spec, loaders: Loaders) -> Judge:
     if "model" not in spec.options:
         spec.fail("name a model that judges, as in: --score judge:model=openai:NAME,rubric=FILE")
     assert loaders.model is not None, "whoever takes judges can make models"
-    models = [loaders.model(each) for each in dict.fromkeys(spec.options["model"])]
+    where = {option: value for option in SERVER if (value := spec.one(option)) is not None}
+    models = [loaders.model(each, **where) for each in dict.fromkeys(spec.options["model"])]
     return Judge(models, read_rubric(spec.one("rubric")), spec.flag("both_ways"))
 
 
@@ -92,7 +97,7 @@ _KINDS: Mapping[str, _Kind] = {
     "chrf": _Kind(lambda spec, loaders: chrf()),
     "json": _Kind(lambda spec, loaders: json_answer(spec.one("schema")), ("schema",)),
     "similarity": _Kind(_similarity, ("encoder",)),
-    "judge": _Kind(_judge, ("model", "rubric", "both_ways")),
+    "judge": _Kind(_judge, ("model", "rubric", "both_ways", *SERVER)),
 }
 BUILT_IN = tuple(_KINDS)
 """Names of the built-in scorers, beside the bounds and functions."""

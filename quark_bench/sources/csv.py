@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from quark_bench.errors import DataError
@@ -20,7 +21,12 @@ def csv_rows(path: Path, separator: str) -> Iterator[Row]:
     Raises DataError for a missing header, a name that stands in it twice, a record with more or fewer cells
     than the header, a quote that is never closed, or text that is not UTF-8.
     """
-    records = _records(path, separator)
+    # Closed at once where a record is refused: the limit of the csv module is everybody's.
+    with contextlib.closing(_records(path, separator)) as records:
+        yield from _rows(path, separator, records)
+
+
+def _rows(path: Path, separator: str, records: Iterator[tuple[int, list[str]]]) -> Iterator[Row]:
     header = next(records, (1, []))[1]
     if not header:
         raise DataError(f"{path}: no header; the first line names the columns, as in: id{separator}text")
@@ -36,7 +42,7 @@ def csv_rows(path: Path, separator: str) -> Iterator[Row]:
         yield number, dict(zip(header, cells, strict=True))
 
 
-def _records(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _records(path: Path, separator: str) -> Generator[tuple[int, list[str]], None, None]:
     """Records that are not blank, each with the number of its first line."""
     reader = csv.reader(decoded_lines(path), delimiter=separator, strict=True)
     limit = csv.field_size_limit(LARGEST_CELL)
