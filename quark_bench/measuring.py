@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from quark_bench import store
 from quark_bench.dataset import Dataset
@@ -24,18 +27,23 @@ from quark_bench.layout import Layout, lay_out
 from quark_bench.manifest import Manifest, count_trials, measured
 from quark_bench.measures import measures_as_data
 from quark_bench.model_use import Budget, parse_budget
-from quark_bench.parts import count_statuses, list_tables
+from quark_bench.parts import StoredTable, count_statuses, list_tables
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import Block, Chunk, Plan
-from quark_bench.record import Batch, RecordStatus
+from quark_bench.record import Batch, RecordStatus, SpanStatus
 from quark_bench.resume import continuing, layout_of
 from quark_bench.reuse import counted
 from quark_bench.run import Run
-from quark_bench.scoring import Answered, AskedScorer, Overall, ScoreRow, asks_models, score_records
+from quark_bench.scoring import Answered, AskedScorer, Overall, ScoreRow, asks_models, judged_agents, score_records
 from quark_bench.slo import slo_as_data
 
 ANSWERED = ("arm", "repeat", "prompt_id", "answer", "latency_s", "cost_usd", "status")
 """Columns of a record that are looked at to score it."""
+OUTPUTS = ("arm", "repeat", "prompt_id", "agent", "status", "output")
+"""Columns of a span that are looked at to score its agent."""
+Trial = tuple[str, int, str]
+"""Arm, repeat and prompt id."""
+_NONE_KEPT: Mapping[str, str | None] = MappingProxyType({})
 KEPT_TOGETHER = 100
 """Records whose scores are written at once where models judge: what was paid is not to be lost."""
 WRITTEN_TOGETHER = 5_000
@@ -281,12 +289,14 @@ def _score(
         return
     scored, waits = store.scored_trials(path), asks_models(task.scorers)
     ranges = {(chunk.block.index, chunk.index): slice(chunk.start, chunk.stop) for chunk in chunks}
-    done, trials = 0, task.plan.planned
-    for part in list_tables(path).records.parts():
+    done, trials, tables = 0, task.plan.planned, list_tables(path)
+    agents = judged_agents(task.scorers)
+    for part, spans in zip(tables.records.parts(), tables.spans.parts(), strict=True):
         records = part.read(["block", "chunk", *ANSWERED])
         here = dict.fromkeys(zip(records["block"], records["chunk"], strict=True))
         prompts = {prompt.id: prompt for place in here for prompt in task.dataset.prompts[ranges[place]]}
-        waiting = [each for each in _answered(records) if each[:3] not in scored]
+        outputs = outputs_of(spans, agents) if agents else {}
+        waiting = [each for each in _answered(records, outputs) if each[:3] not in scored]
         done += len(records) - len(waiting)
         with contextlib.closing(score_records(waiting, prompts, task.scorers, clock)) as rows:
             for count, together in _by_trials(rows, KEPT_TOGETHER if waits else WRITTEN_TOGETHER):
@@ -297,12 +307,27 @@ def _score(
         done += len(waiting)
 
 
-def _answered(records: pd.DataFrame) -> Iterator[Answered]:
+def outputs_of(spans: StoredTable, agents: Sequence[str]) -> dict[Trial, dict[str, str | None]]:
+    """By trial, what was kept of these agents' outputs: None for one that failed, nothing for one that was skipped, or
+    whose output nobody had asked for when it was called."""
+    outputs: dict[Trial, dict[str, str | None]] = {}
+    found = spans.read(OUTPUTS, pc.field("agent").isin(pa.array(agents, pa.string())))
+    for arm, repeat, prompt_id, agent, status, output in zip(*(found[name].tolist() for name in OUTPUTS), strict=True):
+        own = outputs.setdefault((arm, repeat, prompt_id), {})  # of several attempts the last counts
+        if status == SpanStatus.FAILED or isinstance(output, str):
+            own[agent] = output
+        else:
+            own.pop(agent, None)
+    return outputs
+
+
+def _answered(records: pd.DataFrame, outputs: Mapping[Trial, Mapping[str, str | None]]) -> Iterator[Answered]:
     """A failed trial has no answer, even where one of its agents gave some: nobody pays to have it judged."""
     columns = (records[name].tolist() for name in ANSWERED)
     for arm, repeat, prompt_id, answer, latency_s, cost_usd, status in zip(*columns, strict=True):
         given = answer if isinstance(answer, str) and status != RecordStatus.FAILED else None
-        yield Answered(arm, repeat, prompt_id, given, latency_s, cost_usd if cost_usd > 0 else 0.0)
+        own = outputs.get((arm, repeat, prompt_id), _NONE_KEPT)
+        yield Answered(arm, repeat, prompt_id, given, latency_s, cost_usd if cost_usd > 0 else 0.0, own)
 
 
 def _by_trials(rows: Iterable[ScoreRow], trials: int) -> Iterator[tuple[int, list[ScoreRow]]]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,13 +17,15 @@ from quark_bench.arm_run import agent_named, arm_run, factors_of, least_busy, ov
 from quark_bench.arrivals import arrivals_of
 from quark_bench.arrivals_check import ArrivalsCheck, check_arrivals
 from quark_bench.attainment import Attained, attained
-from quark_bench.capacity import Asked, Capacity, capacity, counts, place_of
+from quark_bench.blame import Blame
+from quark_bench.capacity import Asked, capacity, counts, place_of
 from quark_bench.compare import SET_BY_SCHEDULE, Attribution, Comparison, attribute, compare_arms
 from quark_bench.critical_path import Layout
 from quark_bench.dataset import Dataset, Prompt, PromptsById
 from quark_bench.errors import QuarkBenchError, RunNotFoundError, UsageError
+from quark_bench.faces import shown, shown_blame, shown_capacity, shown_what_if
 from quark_bench.manifest import as_it_stands
-from quark_bench.measures import Measure, agent_table, measure_arm, measures_as_data
+from quark_bench.measures import Measure, agent_table, measure_arm
 from quark_bench.model_calls import COLUMNS as CALL_COLUMNS
 from quark_bench.model_calls import sum_calls
 from quark_bench.pairing import PAIRED
@@ -31,14 +33,14 @@ from quark_bench.parts import list_tables
 from quark_bench.plan import BUILT_IN_ARMS
 from quark_bench.progress import waiting
 from quark_bench.report.findings import Findings
-from quark_bench.report.scoring import scored
 from quark_bench.score_measures import Repeated, clusters_in
-from quark_bench.slo import DEFAULT_SLOS, Slo, SloResult, check, parse_slo, slo_as_data
+from quark_bench.slo import DEFAULT_SLOS, Slo, SloResult, check, parse_slo
 from quark_bench.sources import read_bounded
 from quark_bench.span_sums import SpanSums, sum_spans
 from quark_bench.stats import Interval
 from quark_bench.stored_trials import StoredTrials
 from quark_bench.trials import SCORE_PREFIX, failed_prompts
+from quark_bench.weigh_agents import blame_of, discriminations_of, named_blame
 from quark_bench.what_if import WhatIf, what_if
 
 if TYPE_CHECKING:
@@ -231,6 +233,17 @@ class Run:
     def _answer(self) -> str:
         return agent_named(self.manifest["pipeline"]["answer"], self.layout)
 
+    def blame(self, scorer: str | None = None) -> Blame:
+        """Of the wrong answers in each arm, at which agent it first went wrong, by the scores of agents.
+
+        `scorer` says which answers are wrong: one of the run's that judges answers; None means the overall score, or
+        the first that reads what the answer says. Raises UsageError for another, and where no agent was judged.
+        """
+        try:
+            return shown_blame(named_blame(self.trials, self.arms, self.layout, self._answer, scorer))
+        except UsageError as error:
+            raise UsageError(f"run {self.path.name}: {error}") from None
+
     @cached_property
     def _paired_columns(self) -> pd.DataFrame:
         """What comparing needs of the records of all arms."""
@@ -298,6 +311,8 @@ class Run:
             slos=self.slos,
             agents={arm: agent_table(self._span_sums[arm], self.layout) for arm in self.arms},
             prompts=self.prompts,
+            blame=blame_of(self.trials, self.arms, self.layout, self._answer),
+            discriminations=discriminations_of(self.trials, self.arms),
             model_calls=sum_calls((part.read(CALL_COLUMNS) for part in self._tables.calls.parts()), self.arms),
         )
 
@@ -336,67 +351,3 @@ class Run:
 
         names = [name for name, _ in self.layout]
         return drawn_graph([(name, tuple(names.index(need) for need in needs)) for name, needs in self.layout])
-
-
-def shown(comparison: Comparison) -> Comparison:
-    """The comparison with a face: text in a terminal, a table in a notebook."""
-    from quark_bench.notebook import ShownComparison
-
-    return ShownComparison.of(comparison)
-
-
-def shown_what_if(found: WhatIf) -> WhatIf:
-    """The prediction with a face: sentences in a terminal, tables in a notebook."""
-    from quark_bench.notebook import ShownWhatIf
-
-    return ShownWhatIf.of(found)
-
-
-def shown_capacity(found: Capacity) -> ShownCapacity:
-    """The simulation with a face: sentences in a terminal, a table in a notebook."""
-    from quark_bench.notebook import ShownCapacity
-
-    return ShownCapacity.of(found)
-
-
-def summary(run: Run) -> dict[str, Any]:
-    """What `--json` prints: plain data, every measure with unit and interval."""
-    return {
-        "run_id": run.manifest["run_id"],
-        "path": str(run.path),
-        "state": run.manifest["state"],
-        "conservation": run.manifest["conservation"],
-        "granularity": run.manifest["granularity"],
-        "latency_profile": run.manifest["pipeline"]["latency_profile"],
-        "learns_in": (learns_in := run.manifest["pipeline"].get("learns_in")),
-        "comparable": learns_in is None,
-        "chaos": run.manifest.get("chaos"),
-        "cache": run.manifest.get("cache"),
-        "measures": {arm: measures_as_data(found) for arm, found in run.measures.items()},
-        "comparisons": [
-            {
-                "a": each.a,
-                "b": each.b,
-                "latency": _ratio(each.latency),
-                "throughput": _ratio(each.throughput),
-                "pairs": each.pairs,
-                "lost_pairs": each.lost_pairs,
-                "mde": each.mde,
-                "answers_differ": each.answers_differ_count,
-                "went_sequential": dict(zip((each.a, each.b), each.went_sequential, strict=True)),
-            }
-            for each in run.findings.comparisons
-        ],
-        "scoring": {name: sums.as_data() for name, sums in scored(run.findings).items()},
-        "breakers": list(run.findings.breakers),
-        "model_limits": list(run.findings.rations),
-        "budget": run.manifest.get("budget"),
-        "arrivals": [each.as_data() for each in run.arrivals],
-        "gate": run.manifest.get("gate"),
-        "slos": [slo_as_data(result) for result in run.slos],
-        "report": str(run.path / REPORT) if (run.path / REPORT).is_file() else None,
-    }
-
-
-def _ratio(ratio: Any) -> dict[str, Any]:
-    return {"value": ratio.value, "low": ratio.low, "high": ratio.high, "n": ratio.n, "note": ratio.note}

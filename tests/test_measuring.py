@@ -11,7 +11,7 @@ from quark_bench.dataset import Prompt
 from quark_bench.errors import PipelineError, RunInterrupted, UsageError
 from quark_bench.measuring import KEPT_TOGETHER, Silent
 from quark_bench.report.tables import record_view, run_table
-from quark_bench.run import summary
+from quark_bench.summary import summary
 
 CHECKS = """
 def even(answer, prompt):

@@ -19,7 +19,8 @@ from quark_bench.report.dag import dag_svg, dag_text
 from quark_bench.report.gate_table import gate_table
 from quark_bench.report.tables import ls_table, record_view, run_summary, run_table
 from quark_bench.resume import continuing
-from quark_bench.run import Run, summary
+from quark_bench.run import Run
+from quark_bench.summary import summary
 
 
 def graph(named: str, out: Path | None) -> int:
