@@ -27,7 +27,7 @@ from quark_bench.resume import continued
 from quark_bench.reuse import described_cache, opened_cache, with_cache
 from quark_bench.run import Run
 from quark_bench.score_measures import clusters_of
-from quark_bench.scoring import AskedScorer, Overall
+from quark_bench.scoring import AskedScorer, Overall, judged_agents
 from quark_bench.slo import parse_slo, require_known
 from quark_bench.user_code import pack_pipeline
 
@@ -73,8 +73,9 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     means 8, and at most 1,000 in an open load.
     `workers` None means the cores, at most 4. `granularity` is auto, agent or chunk. `warmup` None means
     max(8, in flight) trials an arm. `scores` are scorers as `--score` takes them; None means exact, contains, number
-    and f1 where the data set has references. `clusters` names a field of the prompts' metadata: prompts that share it
-    count as dependent in the intervals of scores. `model` takes the place of every pipeline's own. `chaos` injects
+    and f1 where the data set has references, and for agents called nlu, memory, retrieval, planning and
+    self_improvement those that it has gold for. `clusters` names a field of the prompts' metadata: prompts that share
+    it count as dependent in the intervals of scores. `model` takes the place of every pipeline's own. `chaos` injects
     faults at agents: `reasoning: error=0.05, delay=0.5s@0.1`. `cache` is a file in which the outputs of agents with
     `cache=True` are kept between runs, and from which equal calls are answered, on each machine its own. `use` limits
     the pipelines' model over all workers, records its answers, or sets a budget. `resume` names an unfinished run,
@@ -85,10 +86,10 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     watcher = watcher or Silent()
     chosen = [with_own(arm, model) for arm in chosen_arms(arms, in_flight, rate, arrivals)]
     plan = make_plan(chosen, len(dataset), repeats=repeats, seed=seed, warmup=warmup)
-    scorers = resolve_scorers(scores, dataset)
-    clusters_of(dataset, clusters)  # before any work is done
     store.check_out(out)
     main, shipments = resolve_pipelines(pipeline, plan, model)
+    scorers = resolve_scorers(scores, dataset, [main, *(arm.pipeline for arm in plan.arms if arm.pipeline)])
+    clusters_of(dataset, clusters)  # before any work is done
     check_slos(slos, [arm.name for arm in plan.arms], scorers, main, repeats)
     require_model(use, main, plan)
     disturbed = chosen_chaos(chaos, main, plan)
@@ -101,7 +102,7 @@ def bench(  # noqa: PLR0913 - one parameter per option of `quark-bench run`
     opening = open_executor(on, workers, plan, main, granularity, insecure=insecure)
     watcher.stage(opening_stage(on))
     with opened_cache(cache) as kept, opening as executor:
-        travelling = with_cache(disturb(with_use(shipments, use), disturbed), main, plan, kept)
+        travelling = with_cache(disturb(with_use(shipments, use, judged_agents(scorers)), disturbed), main, plan, kept)
         task = Task(dataset, plan, main, travelling, scorers, granularity, out)
         path = measure(task, executor, manifest, path, watcher)
     return conclude(task, path, manifest, watcher)

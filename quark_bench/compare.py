@@ -125,10 +125,14 @@ def _block_ratio(shared: pd.DataFrame, slow: int, fast: int) -> Ratio:
 
 def prompts_answered_differently(paired: pd.DataFrame) -> tuple[str, ...]:
     """Ids of the prompts whose answers differ in any repeat that both arms answered, in the records' order."""
+    return tuple(dict.fromkeys(differing_pairs(paired)["prompt_id"].astype(str)))
+
+
+def differing_pairs(paired: pd.DataFrame) -> pd.DataFrame:
+    """The pairs that both arms answered, and differently."""
     both = paired[answered(paired, 0) & answered(paired, 1)]
     first, second = both["answer_0"], both["answer_1"]
-    differ = (first != second) & ~(first.isna() & second.isna())
-    return tuple(dict.fromkeys(both.loc[differ, "prompt_id"].astype(str)))
+    return both[(first != second) & ~(first.isna() & second.isna())]
 
 
 def score_differences(paired: pd.DataFrame, names: Sequence[str]) -> dict[str, Interval]:

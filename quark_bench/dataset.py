@@ -92,18 +92,30 @@ class FindsById(Protocol):
         ...
 
 
+MOST_CATEGORIES = 100
+"""Categories that are remembered: more are no kinds of prompts but names of them."""
+
+
 class Digest:
-    """What is known of prompts once each was seen: a sha256 over ids and contents in their order, and whether any has
-    a reference."""
+    """What is known of prompts once each was seen: a sha256 over ids and contents in their order, and what any of them
+    can be judged by: `gold` fields, `columns` of the metadata, and the first MOST_CATEGORIES `categories`."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
-        self.has_references = False
+        self.gold: set[str] = set()
+        self.columns: set[str] = set()
+        self.categories: set[str] = set()
 
     def add(self, prompt: Prompt, content: str) -> None:
         """See the next prompt; `content` is `prompt.content()`."""
         self._hash.update(f"{prompt.id}\0{content}\n".encode())
-        self.has_references = self.has_references or bool(prompt.reference)
+        self.columns.update(prompt.metadata)
+        if prompt.reference:
+            self.gold.add("reference")
+        if prompt.contexts:
+            self.gold.add("contexts")
+        if prompt.category is not None and len(self.categories) < MOST_CATEGORIES:
+            self.categories.add(prompt.category)
 
     @property
     def content_hash(self) -> str:
@@ -233,7 +245,7 @@ class Dataset(Displayed):
     @property
     def has_references(self) -> bool:
         """Whether any prompt can be scored."""
-        return self.digest.has_references
+        return "reference" in self.digest.gold
 
     def limit(self, n: int) -> Dataset:
         """The first `n` prompts. Raises UsageError for n < 1."""

@@ -38,6 +38,7 @@ from quark_bench.resume import continued
 from quark_bench.rule import alarms, confirm
 from quark_bench.run import Run
 from quark_bench.score_measures import clusters_of
+from quark_bench.scoring import judged_agents
 from quark_bench.weigh_gate import Stored, Weighed, told_result, weigh
 
 REPEATS = 5
@@ -110,13 +111,13 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
     watcher = watcher or Silent()
     path = None if resume is None else store.find_run(resume, out)
     begun = None if path is None else _begun(path)
-    scorers = resolve_scorers(scores, dataset)
+    main, pack = resolve(pipeline, model=model)
+    scorers = resolve_scorers(scores, dataset, [main])
+    check_slos(slos, ARMS, scorers, main, repeats)
     store.check_out(out)
     (how,), by_cluster = chosen_arms([arm], in_flight, rate, arrivals), clusters_of(dataset, clusters)
     watcher.stage("looking at the baseline")
     with find_baseline(_recorded(begun, against), pipeline, dataset, out, model) as baseline:
-        main, pack = resolve(pipeline, model=model)
-        check_slos(slos, ARMS, scorers, main, repeats)
         once = _plan(how, baseline, len(dataset), repeats, seed, warmup)
         plan = once if begun is None else _extended(once, max(begun["repeats"], once.repeats))
         shipments = {CANDIDATE: pack()} | ({} if baseline.shipment is None else {BASELINE: baseline.shipment})
@@ -131,7 +132,8 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
         _check_place(on, baseline)
         if path is not None and stored is None:
             _forget_halves(path, plan)
-        task = Task(dataset, plan, main, disturb(with_use(shipments, use), disturbed), scorers, granularity, out)
+        travelling = disturb(with_use(shipments, use, judged_agents(scorers)), disturbed)
+        task = Task(dataset, plan, main, travelling, scorers, granularity, out)
         opened = functools.partial(_open, on, workers, insecure=insecure)
         watcher.stage(opening_stage(on))
         run, found = _measured(task, _Rules(once, stored, by_cluster), manifest, path, opened, watcher)

@@ -19,7 +19,6 @@ from quark_bench.manifest import Manifest, count_trials
 from quark_bench.plan import Granularity, Strategy
 from quark_bench.record import Batch, ModelCall, Record, Span, columns
 from quark_bench.run import Run
-from quark_bench.run_data import weighed
 
 ARM = "inspect"
 """The one arm of an imported run, so that imported runs pair up."""
@@ -46,7 +45,7 @@ def import_inspect(log: str | Path, out: str | Path = "reports") -> Run:
         try:
             manifest = _take_in(source, header, path)
             store.write_manifest(path, manifest)
-            store.write_manifest(path, manifest | weighed(Run(path)))
+            store.write_manifest(path, manifest | Run(path).weighed())
             run = Run(path)
             run.report()
         except BaseException:

@@ -28,7 +28,6 @@ from quark_bench.record import Batch
 from quark_bench.resume import continuing, layout_of
 from quark_bench.reuse import counted
 from quark_bench.run import Run
-from quark_bench.run_data import weighed
 from quark_bench.score_run import score_parts
 from quark_bench.scoring import AskedScorer, Overall, asks_models
 
@@ -247,7 +246,7 @@ def conclude(task: Task, path: Path, manifest: Manifest, watcher: Watcher) -> Ru
     run = Run(path, task.dataset)
     ended = manifest["conservation"]
     manifest["state"] = "failed" if ended["not_run"] else "complete"
-    manifest |= weighed(run)
+    manifest |= run.weighed()
     store.write_manifest(path, manifest)
     run.manifest = store.read_manifest(path)  # as it is kept: without secrets
     if ended["not_run"]:

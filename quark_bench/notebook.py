@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from quark_bench.blame import Blame
 from quark_bench.capacity import Capacity
 from quark_bench.compare import Comparison, Ratio
 from quark_bench.dataset import Dataset, Prompt
@@ -19,6 +20,7 @@ from quark_bench.gate_result import GateResult
 from quark_bench.pipeline import Pipeline
 from quark_bench.plain import one_line, plain, shortened
 from quark_bench.report import sentences
+from quark_bench.report.blame_table import blame_tables
 from quark_bench.report.dag import Layout, Weight, dag_svg, dag_text
 from quark_bench.report.findings import Findings
 from quark_bench.slo import nearest
@@ -109,6 +111,20 @@ def _bounds(ratio: Ratio) -> str:
     """The interval, or why there is none."""
     without = ratio.low is None or ratio.high is None
     return html.escape(ratio.note if without and ratio.note else RATIO.format_interval(ratio.low, ratio.high))
+
+
+class ShownBlame(Blame):
+    """A Blame that reads as a table in a terminal and in a notebook."""
+
+    @classmethod
+    def of(cls, found: Blame) -> ShownBlame:
+        return cls(found.scorer, found.answer, found.judges, found.arms)
+
+    def __repr__(self) -> str:
+        return as_text(blame_tables(self))
+
+    def _repr_html_(self) -> str:
+        return as_html(blame_tables(self))
 
 
 class ShownWhatIf(WhatIf):

@@ -73,6 +73,7 @@ SPANS = pa.schema(
         ("first_token_s", pa.float64()),
         ("simulated_s", pa.float64()),
         ("waited_s", pa.float64()),
+        ("output", pa.string()),
     ]
 )
 CALLS = pa.schema(

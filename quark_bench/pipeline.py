@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -90,6 +90,8 @@ class Pipeline(Displayed):
         self.breakers = _breakers(name, self.agents)
         self.router = router
         self.model_use = AS_IT_COMES
+        self.keeps: frozenset[int] = frozenset()
+        """Positions of the agents whose outputs are kept."""
         if router is not None:
             router.on(self)
 
@@ -133,6 +135,14 @@ class Pipeline(Displayed):
         """The same pipeline, its model used so."""
         changed = copy.copy(self)
         changed.model_use = use
+        return changed
+
+    def keeping(self, names: Collection[str]) -> Pipeline:
+        """The same pipeline, the outputs of these agents kept with their spans; those it does not have are no matter,
+        as another arm may have them."""
+        wanted = {canonical(name) for name in names}
+        changed = copy.copy(self)
+        changed.keeps = frozenset(step.index for step in self.steps if canonical(step.name) in wanted)
         return changed
 
     @property

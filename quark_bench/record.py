@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 REFUSAL = "CircuitOpenError"
 """Begins the error of a call that an open circuit breaker refused."""
+NOT_KEPT = "not kept: "
+"""Begins what is told in the place of an output that could not be kept."""
 ENGINE_FAULT = "EngineFaultError"
 """Begins the error of a record whose agents were called one after another because of a fault of the engine."""
 
@@ -63,6 +65,9 @@ class Span(NamedTuple):
     """The part of the duration that was a wait for a rate limit."""
     worker: str
     """Process that made the call, as host:pid."""
+    output: str | None = None
+    """What the agent returned, as JSON, where a scorer of that agent asked for it: with the attempt that gave it. What
+    could not be kept is told instead by a text that begins with NOT_KEPT, as no JSON does."""
 
 
 class ModelCall(NamedTuple):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,13 +17,15 @@ from quark_bench.arm_run import agent_named, arm_run, factors_of, least_busy, ov
 from quark_bench.arrivals import arrivals_of
 from quark_bench.arrivals_check import ArrivalsCheck, check_arrivals
 from quark_bench.attainment import Attained, attained
+from quark_bench.blame import Blame
 from quark_bench.capacity import Asked, capacity, counts, place_of
 from quark_bench.compare import SET_BY_SCHEDULE, Attribution, Comparison, attribute, compare_arms
 from quark_bench.critical_path import Layout
 from quark_bench.dataset import Dataset, Prompt, PromptsById
 from quark_bench.errors import QuarkBenchError, RunNotFoundError, UsageError
+from quark_bench.faces import shown, shown_blame, shown_capacity, shown_what_if
 from quark_bench.manifest import as_it_stands
-from quark_bench.measures import Measure, agent_table, measure_arm
+from quark_bench.measures import Measure, agent_table, measure_arm, measures_as_data
 from quark_bench.model_calls import COLUMNS as CALL_COLUMNS
 from quark_bench.model_calls import sum_calls
 from quark_bench.pairing import PAIRED
@@ -31,22 +33,24 @@ from quark_bench.parts import list_tables
 from quark_bench.plan import BUILT_IN_ARMS
 from quark_bench.progress import waiting
 from quark_bench.report.findings import Findings
-from quark_bench.resolve import resolve_scorers
-from quark_bench.run_data import REPORT, weighed
+from quark_bench.resolve import scorers_for
 from quark_bench.score_measures import Repeated, clusters_in
-from quark_bench.score_run import rescore
-from quark_bench.slo import DEFAULT_SLOS, Slo, SloResult, check, parse_slo
+from quark_bench.score_run import score_again
+from quark_bench.slo import DEFAULT_SLOS, Slo, SloResult, check, parse_slo, slo_as_data
 from quark_bench.sources.recall import recall
 from quark_bench.span_sums import SpanSums, sum_spans
 from quark_bench.stats import Interval
 from quark_bench.stored_trials import StoredTrials
 from quark_bench.trials import SCORE_PREFIX, failed_prompts
+from quark_bench.weigh_agents import blame_of, discriminations_of, named_blame
 from quark_bench.what_if import WhatIf, what_if
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
 
     from quark_bench.notebook import Drawn, ShownCapacity, Told
+
+REPORT = "report.html"
 
 
 class Run:
@@ -172,13 +176,11 @@ class Run:
 
         Raises UsageError for an arm that the run does not have.
         """
-        from quark_bench.notebook import ShownComparison
-
         a, b = self._arm(a), self._arm(b)
         found = compare_arms(self._paired_columns, a, b, self.measures[a], self.measures[b])
         if any(arrivals_of(arm) for arm in self.manifest["arms"] if arm["name"] in (a, b)):
             found = replace(found, throughput=Interval(None, None, None, 0, SET_BY_SCHEDULE))
-        return ShownComparison.of(found)
+        return shown(found)
 
     def what_if(
         self, agents: Mapping[str, float] | None = None, drop: Collection[str] = (), *, arm: str | None = None
@@ -188,12 +190,10 @@ class Run:
         Without either, only what making each agent faster gives. Names compare without case and underscores. Raises
         UsageError for an unknown arm or agent, with the nearest, and for an arm without records.
         """
-        from quark_bench.notebook import ShownWhatIf
-
         chosen = arm_run(self.manifest, self.measures, self.trials, arm or self.arms[-1])
         factors = factors_of(self.layout, self._answer, agents or {}, drop)
         with waiting("predicting"):
-            return ShownWhatIf.of(what_if(self.trials, chosen, self.layout, self._answer, factors))
+            return shown_what_if(what_if(self.trials, chosen, self.layout, self._answer, factors))
 
     def capacity(  # noqa: PLR0913 - one parameter per option of `quark-bench whatif --workers`
         self,
@@ -215,8 +215,6 @@ class Run:
         `granularity` is chunk or agent, None the run's. Raises UsageError for what the run does not have, with the
         nearest, and for numbers that are not above 0.
         """
-        from quark_bench.notebook import ShownCapacity
-
         chosen = arm_run(self.manifest, self.measures, self.trials, arm or least_busy(self.manifest))
         factors = factors_of(self.layout, self._answer, agents or {}, drop)
         place = place_of(self.layout, granularity or self.manifest["granularity"]["choice"], cores, rates or {})
@@ -224,7 +222,7 @@ class Run:
         asked = Asked(counts("workers", workers), counts("in_flight", in_flight), place, factors)
         draws = np.random.default_rng(seed)
         with waiting("simulating"):
-            return ShownCapacity.of(capacity(self.trials, chosen, self.layout, asked, overheads(self.manifest), draws))
+            return shown_capacity(capacity(self.trials, chosen, self.layout, asked, overheads(self.manifest), draws))
 
     def _arm(self, name: str) -> str:
         if name not in self.arms:
@@ -234,6 +232,17 @@ class Run:
     @property
     def _answer(self) -> str:
         return agent_named(self.manifest["pipeline"]["answer"], self.layout)
+
+    def blame(self, scorer: str | None = None) -> Blame:
+        """Of the wrong answers in each arm, at which agent it first went wrong, by the scores of agents.
+
+        `scorer` says which answers are wrong: one of the run's that judges answers; None means the overall score, or
+        the first that reads what the answer says. Raises UsageError for another, and where no agent was judged.
+        """
+        try:
+            return shown_blame(named_blame(self.trials, self.arms, self.layout, self._answer, scorer))
+        except UsageError as error:
+            raise UsageError(f"run {self.path.name}: {error}") from None
 
     @cached_property
     def _paired_columns(self) -> pd.DataFrame:
@@ -301,6 +310,8 @@ class Run:
             slos=self.slos,
             agents={arm: agent_table(self._span_sums[arm], self.layout) for arm in self.arms},
             prompts=self.prompts,
+            blame=blame_of(self.trials, self.arms, self.layout, self._answer),
+            discriminations=discriminations_of(self.trials, self.arms),
             model_calls=sum_calls((part.read(CALL_COLUMNS) for part in self._tables.calls.parts()), self.arms),
         )
 
@@ -319,6 +330,14 @@ class Run:
         if any(map(arrivals_of, self.manifest["arms"])) or not set(BUILT_IN_ARMS) <= set(self.arms):
             return None, None
         return attribute(self._paired_columns)
+
+    def weighed(self) -> dict[str, Any]:
+        """What a manifest tells of measures, arrivals and objectives."""
+        return {
+            "measures": {arm: measures_as_data(found) for arm, found in self.measures.items()},
+            "arrivals": [each.as_data() for each in self.arrivals],
+            "slo_results": [slo_as_data(each) for each in self.slos],
+        }
 
     def report(self) -> Path:
         """Write the report as one HTML file into the run's directory; its path."""
@@ -344,19 +363,9 @@ class Run:
         if self.manifest["state"] != "complete":
             raise UsageError(f"run {self.path.name} is {self.manifest['state']}: scores are for complete runs; end it")
         dataset = self.data_set(prompts)
-        scorers = resolve_scorers(scores, dataset)
-        planned = self.manifest["conservation"]["planned"]
-        with waiting("scoring") as watcher:
-
-            def tell(done: int) -> None:
-                told(done, planned)
-                if watcher is not None:
-                    watcher.scored(done, planned)
-
-            manifest = rescore(self.path, store.read_manifest(self.path), scorers, PromptsById(dataset), tell)
-        store.write_manifest(self.path, manifest)
+        score_again(self.path, scorers_for(scores, dataset, self.layout), dataset, told)
         run = Run(self.path, dataset)
-        store.write_manifest(self.path, manifest | weighed(run))
+        store.write_manifest(self.path, store.read_manifest(self.path) | run.weighed())
         run = Run(self.path, dataset)
         run.report()
         return run

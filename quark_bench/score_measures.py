@@ -16,9 +16,11 @@ from quark_bench.dataset import Dataset, Prompt
 from quark_bench.errors import UsageError
 from quark_bench.significance import components
 from quark_bench.stats import Floats, Groups, Interval
-from quark_bench.trials import SCORE_PREFIX, is_answered, numbers
+from quark_bench.trials import SCORE_PREFIX, agent_of, is_answered, numbers
 from quark_bench.units import SCORE, SHARE, Direction, Unit
 
+OVERALL, EXACT, BOUNDS = "overall", "exact", ("latency", "cost")
+"""Names of scorers: all others' mean, the one that asks for a wording, and those that do not read the answer."""
 PASSES = (2, 5, 10)
 """Of how many trials it is told whether any passes, and whether all do, beside all that there are."""
 NO_PASSES = "it is not pass or fail; give it a threshold"
@@ -113,8 +115,13 @@ def _groups(prompt_ids: pd.Series[str], prompts: Groups, how: Repeated) -> Group
 
 
 def score_or_zero(records: pd.DataFrame, scorer: str) -> Floats:
-    """The scores by that scorer, 0 for a failed record. NaN for one that could not be judged, or is not to be by it."""
+    """The scores by that scorer, 0 for a failed record. NaN for one that could not be judged, or is not to be by it.
+
+    What an agent's output scored stands whatever became of the record: its scorer has seen whether the agent failed.
+    """
     given = numbers(records, SCORE_PREFIX + scorer)
+    if agent_of(scorer) is not None:
+        return given
     return np.where(is_answered(records) | np.isnan(given), given, 0.0)
 
 
@@ -162,6 +169,15 @@ def pass_all(trials: Groups, passed: Floats, k: int) -> Floats:
     ways = np.where(trials >= k, comb(trials, k), np.nan)
     chance: Floats = comb(passed, k) / ways
     return chance
+
+
+def deciding_scorer(names: Iterable[str]) -> str | None:
+    """Of a run's scorers the one by which an answer counts as right or wrong where nobody names another; None without
+    any. That is the overall score; else the first that judges what the answer says, and exact only where it is alone:
+    no agent is asked for a wording.
+    """
+    judging = [name for name in names if agent_of(name) is None and name not in BOUNDS]
+    return min(judging, key=lambda name: (name != OVERALL, name == EXACT), default=None)
 
 
 def plain_scores(names: Iterable[str]) -> list[str]:

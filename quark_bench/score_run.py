@@ -7,19 +7,27 @@ import itertools
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from quark_bench import store
 from quark_bench.comparable import scored_by
-from quark_bench.dataset import Prompt
+from quark_bench.dataset import Dataset, Prompt, PromptsById
+from quark_bench.errors import UsageError
 from quark_bench.manifest import Manifest
-from quark_bench.parts import list_tables
-from quark_bench.record import RecordStatus
-from quark_bench.scoring import Answered, AskedScorer, Overall, ScoreRow, asks_models, score_records
+from quark_bench.parts import StoredTable, list_tables
+from quark_bench.progress import waiting
+from quark_bench.record import RecordStatus, SpanStatus
+from quark_bench.scoring import Answered, AskedScorer, Overall, ScoreRow, asks_models, judged_agents, score_records
 
 ANSWERED = ("arm", "repeat", "prompt_id", "answer", "latency_s", "cost_usd", "status")
 """Columns of a record that are looked at to score it."""
+OUTPUTS = ("arm", "repeat", "prompt_id", "agent", "status", "output")
+"""Columns of a span that are looked at to score its agent."""
+_NONE_KEPT: Mapping[str, str | None] = MappingProxyType({})
 KEPT_TOGETHER = 100
 """Records whose scores are written at once where models judge: what was paid is not to be lost."""
 COMPUTED_TOGETHER = 5_000
@@ -45,9 +53,11 @@ def score_parts(
     `prompts_of` gives the prompts of a part's records; of the scores, those are written that are to be `kept`.
     """
     together, done = KEPT_TOGETHER if asks_models(scorers) else COMPUTED_TOGETHER, 0
-    for part in list_tables(path).records.parts():
+    tables, agents = list_tables(path), judged_agents(scorers)
+    for part, spans in zip(tables.records.parts(), tables.spans.parts(), strict=True):
         records = part.read(["block", "chunk", *ANSWERED])
-        waiting = [each for each in _answered(records) if each[:3] not in scored]
+        outputs = outputs_of(spans, agents) if agents else {}
+        waiting = [each for each in _answered(records, outputs) if each[:3] not in scored]
         with contextlib.closing(score_records(waiting, prompts_of(records), scorers, clock)) as rows:
             before = done + len(records) - len(waiting)
             for trials, written in _by_trials(rows, together):
@@ -58,19 +68,33 @@ def score_parts(
         yield done
 
 
-def rescore(
-    path: Path, manifest: Manifest, scorers: Scorers, prompts: Mapping[str, Prompt], told: Callable[[int], object]
-) -> Manifest:
-    """Score what these scorers have not judged in this version; the manifest that says so, without measures.
+def score_again(path: Path, scorers: Scorers, dataset: Dataset, told: Callable[[int, int], object]) -> None:
+    """Score what these scorers have not judged in this version, and say so in the manifest, without measures.
 
     Scores of another version are replaced. Where it is interrupted, the same call goes on with what is missing. `told`
-    is called with the number of records that are scored.
+    is called with how many records are scored, and of how many.
     """
+    manifest, prompts = store.read_manifest(path), PromptsById(dataset)
+    planned = manifest["conservation"]["planned"]
+    with waiting("scoring") as watcher:
+
+        def tell(done: int) -> None:
+            told(done, planned)
+            if watcher is not None:
+                watcher.scored(done, planned)
+
+        store.write_manifest(path, _rescore(path, manifest, scorers, prompts, tell))
+
+
+def _rescore(
+    path: Path, manifest: Manifest, scorers: Scorers, prompts: Mapping[str, Prompt], told: Callable[[int], object]
+) -> Manifest:
     before, now = scored_by(manifest), {each.name: each.version for each in scorers}
     unfinished = set(manifest.get(UNDER_WAY, ()))
     waiting = {name for name, version in now.items() if name in unfinished or before.get(name) != version}
     if not waiting:
         return manifest
+    _require_outputs(path, scorers)
     if waiting == unfinished and all(before.get(name) == now[name] for name in waiting):
         scored = store.scored_trials(path, waiting)
     else:
@@ -88,12 +112,38 @@ def rescore(
     return manifest | {UNDER_WAY: sorted(unfinished - waiting)}
 
 
-def _answered(records: pd.DataFrame) -> Iterator[Answered]:
+def outputs_of(spans: StoredTable, agents: Sequence[str]) -> dict[TrialKey, dict[str, str | None]]:
+    """By trial, what was kept of these agents' outputs: None for one that failed, nothing for one that was skipped, or
+    whose output nobody had asked for when it was called."""
+    outputs: dict[TrialKey, dict[str, str | None]] = {}
+    found = spans.read(OUTPUTS, pc.field("agent").isin(pa.array(agents, pa.string())))
+    for arm, repeat, prompt_id, agent, status, output in zip(*(found[name].tolist() for name in OUTPUTS), strict=True):
+        own = outputs.setdefault((arm, repeat, prompt_id), {})  # of several attempts the last counts
+        if status == SpanStatus.FAILED or isinstance(output, str):
+            own[agent] = output
+        else:
+            own.pop(agent, None)
+    return outputs
+
+
+def _require_outputs(path: Path, scorers: Scorers) -> None:
+    """Raise UsageError for an agent whose outputs were not kept: nobody had asked for a score of it."""
+    for agent in judged_agents(scorers):
+        kept = (pc.field("agent") == agent) & pc.field("output").is_valid()
+        if not any(len(part.arrow(["agent"], kept)) for part in list_tables(path).spans.parts()):
+            raise UsageError(
+                f"no output of {agent} was kept in {path.name}, as no score of that agent was asked for when it was "
+                f"run; run it again with --score {agent}.MEASURE"
+            )
+
+
+def _answered(records: pd.DataFrame, outputs: Mapping[TrialKey, Mapping[str, str | None]]) -> Iterator[Answered]:
     """A failed trial has no answer, even where one of its agents gave some: nobody pays to have it judged."""
     columns = (records[name].tolist() for name in ANSWERED)
     for arm, repeat, prompt_id, answer, latency_s, cost_usd, status in zip(*columns, strict=True):
         given = answer if isinstance(answer, str) and status != RecordStatus.FAILED else None
-        yield Answered(arm, repeat, prompt_id, given, latency_s, cost_usd if cost_usd > 0 else 0.0)
+        own = outputs.get((arm, repeat, prompt_id), _NONE_KEPT)
+        yield Answered(arm, repeat, prompt_id, given, latency_s, cost_usd if cost_usd > 0 else 0.0, own)
 
 
 def _by_trials(rows: Iterable[ScoreRow], trials: int) -> Iterator[tuple[int, list[ScoreRow]]]:

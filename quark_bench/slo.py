@@ -41,8 +41,10 @@ AGENT_FIELDS: Mapping[str, Unit] = {
 }
 """What an agent's part of a trial can be judged by: all its attempts together, `first_token_s` that of the last."""
 
+_AGENT_SCORE = rf"score_\w+\.(?!(?:{'|'.join(AGENT_FIELDS)})\b)\w+(?:@\d+\w*)?"
+"""As in score_retrieval.recall@5, which is no field of an agent called score_retrieval."""
 _SLO = re.compile(
-    r"\s*(?:(?P<prefix>.+)\.)?(?P<name>[A-Za-z]\w*)\s*(?P<op><=|>=|<|>)\s*"
+    rf"\s*(?:(?P<prefix>.+?)\.)??(?P<name>{_AGENT_SCORE}|[A-Za-z]\w*)\s*(?P<op><=|>=|<|>)\s*"
     r"(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(?P<suffix>%|ms|s|)\s*"
     r"(?:@\s*(?P<percent>\d+\.?\d*|\.\d+)\s*%\s*)?"
 )

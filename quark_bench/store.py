@@ -5,8 +5,8 @@ directory.
 
 Formats of the directory:
     1   first one
-    2   calls/: one row per question to a model; spans tell waited_s; scores tell order_bias, and have no value where
-        a record could not be judged
+    2   calls/: one row per question to a model; spans tell waited_s, and the outputs of agents that are scored; scores
+        tell order_bias, and have no value where a record could not be judged
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ LARGEST_PART = 50_000
 """Spans; a part is read as a whole."""
 TRIAL = ("arm", "repeat", "prompt_id")
 """Columns that say which trial a score belongs to."""
-TOLD = frozenset({"answer", "error", "reply", "finish_reason"})
+TOLD = frozenset({"answer", "error", "output", "reply", "finish_reason"})
 """Columns that agents fill with what they like."""
 
 

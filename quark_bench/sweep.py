@@ -107,7 +107,7 @@ def sweep(  # noqa: PLR0913 - one parameter per option of `quark-bench sweep`
     name = built_in_arm(arm, 1).name if isinstance(arm, str) else arm.name
     store.check_out(out)
     main, pack = resolve(pipeline, model=model)
-    check_slos(slos, [name], resolve_scorers(scores, dataset), main)
+    check_slos(slos, [name], resolve_scorers(scores, dataset, [main]), main, repeats)
     _require_enough(slos, levels, len(dataset))
     same: dict[str, Any] = {"repeats": repeats, "warmup": warmup, "seed": seed, "granularity": granularity}
     same |= {"scores": scores, "slos": list(slos), "chaos": [chaos] if isinstance(chaos, str) else list(chaos)}

@@ -18,12 +18,20 @@ from quark_bench.stats import Floats, Groups
 
 SCORE_PREFIX = "score_"
 """A column `score_<name>` of the records holds what the scorer of that name gave."""
+AGENT_DOT = "."
+"""Stands in a scorer's name between the agent that it judges and the measure, and in no other's."""
 PLACE = ("session", "arm", "repeat", "block", "chunk")
 """Columns that records and spans have before their own."""
 
 
 Positions = NDArray[np.int64]
 """Of rows in a table, counted from 0."""
+
+
+def agent_of(scorer: str) -> str | None:
+    """The agent that a scorer judges; None for one that judges the answer."""
+    agent, dot, _ = scorer.partition(AGENT_DOT)
+    return agent if dot else None
 
 
 class Trials(Protocol):

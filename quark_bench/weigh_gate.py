@@ -11,6 +11,7 @@ import pandas as pd
 
 from quark_bench.arrivals import arrivals_of
 from quark_bench.changes import (
+    ARMS,
     BASELINE,
     CANDIDATE,
     agent_changes,
@@ -21,13 +22,14 @@ from quark_bench.changes import (
     relabelled,
 )
 from quark_bench.comparable import only_in_one, worth_of_stored
-from quark_bench.compare import SET_BY_SCHEDULE
+from quark_bench.compare import SET_BY_SCHEDULE, prompts_answered_differently
 from quark_bench.gate_result import NULL, RUN, AgentChange, GateResult, NullRates
 from quark_bench.manifest import Manifest
-from quark_bench.pairing import PAIRED
+from quark_bench.pairing import PAIRED, pair_up
 from quark_bench.plan import Plan
 from quark_bench.report import sentences
 from quark_bench.report.findings import conditions
+from quark_bench.report.sentences import first_named, plural
 from quark_bench.rule import MARGIN, Change, Conditions, Judged, Verdict, alarms, judge, overall
 from quark_bench.run import Run
 from quark_bench.significance import ALPHA, prompts_needed, times_as_many
@@ -163,6 +165,9 @@ def _findings(run: Run, found: Weighed, once: Plan) -> Iterator[str]:
     if gone or new:
         parts = ((f"only the baseline has {', '.join(gone)}", gone), (f"only the candidate has {', '.join(new)}", new))
         yield "agents differ: " + "; ".join(told for told, names in parts if names)
+    differ = prompts_answered_differently(pair_up(found.records, ARMS))
+    if differ:
+        yield f"{plural(len(differ), 'prompt')} answered differently: {first_named(differ)}"
     if once.repeats != gating["asked"]:
         yield f"{once.repeats} repeats instead of {gating['asked']}, for enough pairs of blocks"
     for check in run.arrivals:

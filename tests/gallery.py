@@ -10,8 +10,7 @@ from pathlib import Path
 
 from quark_bench import Dataset, bench, store
 from quark_bench.agents.quark import quark
-from quark_bench.run import Run
-from quark_bench.run_data import REPORT
+from quark_bench.run import REPORT, Run
 
 EXAMPLE = Path("reports/example")
 PICTURE = "report.png"

@@ -8,7 +8,7 @@ from rich.console import Console
 from quark_bench import Dataset, Pipeline, bench
 from quark_bench.report.tables import ls_table, run_table
 from quark_bench.run import Run
-from quark_bench.run_data import summary
+from quark_bench.summary import summary
 
 from .pipelines.waits import wait
 

@@ -45,6 +45,12 @@ def answers(run):
     return {trial: row.get("answer") for trial, row in rows(run).items()}
 
 
+def outputs(run):
+    """What was kept of agents, sorted, by agent."""
+    kept = run.spans[run.spans["output"].notna()]
+    return kept.sort_values(["arm", "prompt_id"]).groupby("agent")["output"].apply(list).to_dict()
+
+
 def most_at_once(records):
     """Most records under way at one moment."""
     ends = records["due_s"] + records["latency_s"]
@@ -58,7 +64,9 @@ def most_at_once(records):
 
 
 def test_the_assistant_answers_alike_in_every_way_and_arm(way_named, run_with, quickstart):
-    runs = [run_with(way_named(name), quickstart, "quark") for name in WAYS]
+    runs = [run_with(way_named(name), quickstart, "quark", scores=["retrieval.recall@5"]) for name in WAYS]
+    assert list(outputs(runs[0])) == ["retrieval"]
+    assert outputs(runs[0]) == outputs(runs[1]) == outputs(runs[2])
     assert {status for run in runs for status in run.records["status"]} == {"ok"}
     assert answers(runs[0]) == answers(runs[1]) == answers(runs[2])
     by_arm = [[answers(runs[0])[arm, 0, prompt.id] for prompt in quickstart] for arm in BUILT_IN_ARMS]

@@ -94,6 +94,7 @@ def test_wrong_answers_are_told_with_their_prompts(gated):
     assert (exact.verdict, exact.change.baseline, exact.change.candidate) == (Verdict.REGRESSED, 1.0, 1 / PROMPTS)
     assert set(exact.change.prompts) == {f"p-{n}" for n in range(7)}
     assert found.result.conditions == "chaos (look: delay 5 ms)"
+    assert "7 prompts answered differently: p-0, p-1, p-2, p-3, p-4 and 2 more" in found.result.findings
 
 
 def test_a_candidate_that_answers_nothing_regresses_although_no_latency_can_be_compared(gated):
@@ -128,6 +129,7 @@ def test_an_objective_that_the_candidate_misses_decides_the_exit_code(null):
 
 
 def test_repeats_grow_until_there_are_enough_pairs_of_blocks_and_the_sides_take_turns(null):
+    assert not any("answered differently" in told for told in null.result.findings)
     blocks = null.run.manifest["blocks"]
     assert len(blocks) == 2 * null.result.blocks >= 2 * FEWEST_BLOCK_PAIRS
     order = [arm for arm, *_ in blocks]

@@ -11,8 +11,8 @@ from quark_bench.dataset import Prompt
 from quark_bench.errors import PipelineError, RunInterrupted, UsageError
 from quark_bench.measuring import Silent
 from quark_bench.report.tables import record_view, run_table
-from quark_bench.run_data import summary
 from quark_bench.score_run import KEPT_TOGETHER
+from quark_bench.summary import summary
 
 CHECKS = """
 def even(answer, prompt):

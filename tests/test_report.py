@@ -24,6 +24,7 @@ from quark_bench.report.dag import dag_svg, dag_text
 from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.figures import attribution_figure, latency_figure, order_figure, waterfall_figure
 from quark_bench.report.html import render
+from quark_bench.report.parity import differing
 from quark_bench.report.tables import ls_table, record_view, run_summary, run_table
 from quark_bench.report.waterfall import lanes, typical_trial
 from quark_bench.span_sums import sum_spans
@@ -200,6 +201,11 @@ def test_differing_answers_are_named(findings):
     changed.loc[(changed["arm"] == "async") & (changed["prompt_id"] == "q-007"), "answer"] = "another"
     compared = compare_arms(changed, "sync", "async", findings.measures["sync"], findings.measures["async"])
     assert sentences.answers(compared) == "async and sync differ in 1 answer: q-007"
+    told = replace(with_tables(findings, changed), comparisons=[compared])
+    (row,) = differing(told)
+    before = changed.query("arm == 'sync' and prompt_id == 'q-007'")["answer"].iloc[0]
+    assert (row.prompt_id, row.answer_a, row.answer_b) == ("q-007", before, "another")
+    assert "another" in render(told)
 
 
 def test_a_slower_arm_is_called_slower_by_the_turned_ratio(findings):

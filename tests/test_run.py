@@ -6,7 +6,7 @@ import pytest
 
 from quark_bench import Dataset, Pipeline, Prompt, QuarkBenchError, Run, agent, bench
 from quark_bench.errors import RunNotFoundError, UsageError
-from quark_bench.run_data import summary
+from quark_bench.summary import summary
 
 PROMPTS = [Prompt(f"q-{n}", f"text {n}", reference=(f"text {n}" if n % 2 else "else",)) for n in range(8)]
 ROWS = [{"id": prompt.id, "question": prompt.text, "reference": list(prompt.reference)} for prompt in PROMPTS]

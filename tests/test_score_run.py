@@ -118,6 +118,19 @@ def test_a_changed_prompt_file_is_refused_and_a_copy_of_what_it_was_is_taken(run
     assert rows_by_scorer(Run(run.path).score(["f1"], prompts=copy))["f1"] == 24
 
 
+def test_an_agent_is_scored_by_what_was_kept_of_it_and_otherwise_it_is_said_what_to_do(run, prompts):
+    with pytest.raises(UsageError, match=r"no output of echo was kept .* run it again with --score echo\.MEASURE"):
+        run.score(["echo.accuracy"])
+    with pytest.raises(UsageError, match="'ecko'"):
+        run.score(["ecko.accuracy"])
+    assert Run(run.path).manifest["scorers"] == ["exact", "number"]
+    more = {"arms": ["sync"], "on": "inline", "warmup": 0, "out": run.path.parent}
+    data = Dataset.read(prompts, fields={"category": "reference"})
+    kept = bench(data, Pipeline("echo", [echo]), scores=["echo.accuracy"], **more)
+    again = kept.score(["echo.accuracy:name=right", "exact"])
+    assert again.records["score_echo.right"].tolist() == kept.records["score_echo.accuracy"].tolist()
+
+
 def test_a_run_that_is_not_complete_is_refused(run):
     manifest = json.loads((run.path / "manifest.json").read_text())
     (run.path / "manifest.json").write_text(json.dumps(manifest | {"state": "interrupted"}))

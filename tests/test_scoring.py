@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quark_bench.dataset import Dataset, Prompt
+from quark_bench.dataset import Prompt
 from quark_bench.errors import DataError, UsageError
-from quark_bench.scoring import Answered, Score, ScoreRow, default_scorers, score_records, scorers_named
+from quark_bench.scoring import Answered, Score, ScoreRow, score_records, scorers_named
 from quark_bench.scoring.number import answer_number, reference_number
 from quark_bench.scoring.words import words
 from tests.scored import asked, scored
@@ -230,11 +230,6 @@ def test_a_score_outside_0_to_1_is_refused(wrong) -> None:
 
 
 # --- the registry and the rows ----------------------------------------------------------------------------------------
-
-
-def test_a_data_set_with_references_is_scored_in_four_ways_and_one_without_in_none() -> None:
-    assert [scorer.name for scorer in default_scorers(Dataset([asked("42")]))] == ["exact", "contains", "number", "f1"]
-    assert default_scorers(Dataset([asked()])) == []
 
 
 def test_every_record_is_scored_by_every_scorer_that_applies_and_timed() -> None:

@@ -63,6 +63,20 @@ def test_a_share_that_no_number_of_trials_shows_is_refused(percent: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("text", "prefix", "name"),
+    [
+        ("score_retrieval.recall@5>=0.8", None, "score_retrieval.recall@5"),
+        ("sync.score_nlu.accuracy_answered>80%", "sync", "score_nlu.accuracy_answered"),
+        ("v1.2.score_retrieval.recall@5_pass>0.5@90%", "v1.2", "score_retrieval.recall@5_pass"),
+        ("score_keeper.duration_s<2@95%", "score_keeper", "duration_s"),
+    ],
+)
+def test_a_score_of_an_agent_has_its_agent_in_its_name(text: str, prefix: str | None, name: str) -> None:
+    found = parse_slo(text)
+    assert (found.prefix, found.name) == (prefix, name)
+
+
+@pytest.mark.parametrize(
     ("prefix", "scope"),
     [
         ("", Scope(None, None)),

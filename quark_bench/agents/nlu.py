@@ -38,6 +38,11 @@ class IntentClassifier:
         return self.categories[scores.index(best)], 1 / sum(math.exp(score - best) for score in scores)
 
 
+def intents() -> frozenset[str]:
+    """The categories that the intents of quark-bench teach."""
+    return frozenset(row["category"] for row in text_rows(packed_file("intents.jsonl"), ("category",)))
+
+
 def train_classifier(path: Path | None = None) -> IntentClassifier:
     """Learn three or more categories from rows of `text, category`; None reads the intents of quark-bench.
 

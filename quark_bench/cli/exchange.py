@@ -13,8 +13,8 @@ from quark_bench.cli.run import tell, watched
 from quark_bench.errors import RunInterrupted
 from quark_bench.plain import one_line
 from quark_bench.report.tables import run_table
-from quark_bench.run import Run
-from quark_bench.run_data import REPORT, summary
+from quark_bench.run import REPORT, Run
+from quark_bench.summary import summary
 
 SHOWN_AFTER_S = 2.0
 

@@ -18,7 +18,7 @@ from quark_bench.report.findings import titled
 from quark_bench.report.index_page import Index, IndexRow, SeriesShown, index_row, render_index, score_names
 from quark_bench.report.sentences import plural
 from quark_bench.report.trend_figure import trend_svg
-from quark_bench.run_data import REPORT
+from quark_bench.run import REPORT
 from quark_bench.series import Series
 
 PAGE = "index.html"

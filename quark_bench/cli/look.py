@@ -20,7 +20,7 @@ from quark_bench.report.gate_table import gate_table
 from quark_bench.report.tables import ls_table, record_view, run_summary, run_table
 from quark_bench.resume import continuing
 from quark_bench.run import Run
-from quark_bench.run_data import summary
+from quark_bench.summary import summary
 
 
 def graph(named: str, out: Path | None) -> int:

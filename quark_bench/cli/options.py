@@ -87,9 +87,9 @@ Scores = Annotated[
     typer.Option(
         "--score",
         help="NAME[:OPTION=VALUE,...]: exact, contains, number, f1, choice, yes_no, regex, rouge1, rouge2, rouge_l, "
-        "bleu, chrf, json, similarity, judge; 'latency<2', 'cost<0.01', FILE.py:NAME; again for more. All take weight, "
-        "threshold and name; number tolerance, regex pattern, json schema, judge model and rubric.  "
-        "[default: exact, contains, number, f1, where there are references]",
+        "bleu, chrf, json, similarity, judge; 'latency<2', 'cost<0.01', FILE.py:NAME; of an agent AGENT.MEASURE, as "
+        "retrieval.recall@5; again for more. All take weight, threshold and name; number tolerance, regex pattern, "
+        "json schema, judge model and rubric.  [default: what fits the prompts]",
         show_default=False,
     ),
 ]

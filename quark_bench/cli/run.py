@@ -155,7 +155,7 @@ def carry_out(dataset: Dataset, pipeline: Pipeline | str, options: Mapping[str, 
     """Run, tell, and give the exit code."""
     from quark_bench.bench import bench
     from quark_bench.report.tables import run_table
-    from quark_bench.run_data import summary
+    from quark_bench.summary import summary
 
     def work(watcher: Display | Lines) -> tuple[Run, Path]:
         run = bench(dataset, pipeline, **options, watcher=watcher)

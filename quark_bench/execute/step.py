@@ -23,6 +23,7 @@ from quark_bench.execute.outcome import FAILED, FALLBACK, GAVE_RESULT, OK, Outco
 from quark_bench.execute.permits import Permits
 from quark_bench.execute.steering import Steering
 from quark_bench.execute.threads import EngineFaultError, Threads
+from quark_bench.execute.values import output_text
 from quark_bench.pipeline import Pipeline, Step
 from quark_bench.plan import trial_seed
 from quark_bench.record import ModelCall, Span, SpanStatus
@@ -118,8 +119,18 @@ async def run_step(course: Course, step: Step, branch: Branch, alone: bool = Tru
     caching = course.bench.caching
     if caching is not None and step.agent.policy.cache and course.case.repeat >= 0:
         call = functools.partial(_attempts, course, step, arguments, branch, alone)
-        return await _reuse_or_call(caching, course, step, arguments, call)
-    return await _attempts(course, step, arguments, branch, alone)
+        outcome = await _reuse_or_call(caching, course, step, arguments, call)
+    else:
+        outcome = await _attempts(course, step, arguments, branch, alone)
+    return outcome if step.index not in course.wired.pipeline.keeps else _with_output(outcome)
+
+
+def _with_output(outcome: Outcome) -> Outcome:
+    """The outcome with its value kept in the span of the attempt that gave it, and of none where no attempt did."""
+    if outcome.status not in GAVE_RESULT:
+        return outcome
+    *before, last = outcome.spans
+    return outcome._replace(spans=(*before, last._replace(output=output_text(outcome.value))))
 
 
 async def _reuse_or_call(
@@ -218,7 +229,7 @@ def _span(
     error = None if failed is None else failed.error
     spent = (usage.tokens_in, usage.tokens_out, usage.first_token_s, usage.simulated_s, usage.waited_s)
     # Takes half as long as Span(...), of which every call makes one.
-    return Span._make((*whose, attempt, status, start_s, end_s, start_s - ready_s, error, *spent, bench.worker))
+    return Span._make((*whose, attempt, status, start_s, end_s, start_s - ready_s, error, *spent, bench.worker, None))
 
 
 def _skip_reason(wanted: Input, outcome: Outcome | None) -> str:

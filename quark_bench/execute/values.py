@@ -8,11 +8,14 @@ import pickle
 import cloudpickle
 
 from quark_bench.errors import describe
+from quark_bench.record import NOT_KEPT
 from quark_bench.redact import redact_answer
 
 PLAIN = frozenset({str, int, float, bool, type(None), bytes})
 """Types that pass from agent to agent unchecked; anything else must pickle."""
 
+LONGEST_OUTPUT = 64_000
+"""Bytes of JSON: a dozen long passages. More would be kept for every trial."""
 ANSWER_KEY = "answer"
 """An answer agent may return a dict: the value under this key is the answer, the rest is for other agents."""
 
@@ -51,3 +54,15 @@ def answer_text(value: object) -> str | None:
             f"the answer, a {type(value).__name__}, cannot be stored as text ({error}); "
             "return text, a number, a bool, None, or lists and dicts of them"
         ) from None
+
+
+def output_text(value: object) -> str:
+    """An agent's output as JSON, without known secrets; or, after NOT_KEPT, why it is not kept."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"{NOT_KEPT}a {type(value).__name__} that is no JSON ({describe(error, 200)})"
+    size = len(text.encode("utf-8", "replace"))
+    if size > LONGEST_OUTPUT:
+        return f"{NOT_KEPT}{size:,} bytes of JSON, more than {LONGEST_OUTPUT:,}"
+    return redact_answer(text)

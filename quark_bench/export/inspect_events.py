@@ -77,7 +77,7 @@ class Told:
 
 def events_of(trial: KeptTrial, told: Told) -> Iterator[Event]:
     """The events of a trial in the order of time. An agent that asked no model that we know of counts as one itself,
-    whose output is known where it is the one that answers."""
+    whose output is known where it is the one that answers, or a score of that agent was asked for."""
     began_s = trial.record["start_s"]
     asked: defaultdict[str, list[Row]] = defaultdict(list)
     for call in trial.calls:
@@ -93,7 +93,7 @@ def events_of(trial: KeptTrial, told: Told) -> Iterator[Event]:
         if calls := asked[agent]:
             placed.extend((call["start_s"], _asked(identity, call, end_s, told)) for call in calls)
         elif any(span["attempt"] for span in spans):
-            output = trial.record["answer"] if agent == told.answers else ""
+            output = trial.record["answer"] if agent == told.answers else spans[-1]["output"] or ""
             placed.append((spans[0]["start_s"], _asked_itself(identity, spans, output, told)))
         placed.append((end_s, {"event": "span_end", "id": identity, "span_id": identity, "uuid": f"{identity}-e"}))
     for at_s, event in sorted(placed, key=lambda pair: pair[0]):  # stable: a span of no length begins, asks, ends

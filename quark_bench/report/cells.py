@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from quark_bench.measures import Measure
 from quark_bench.report.findings import Findings
+from quark_bench.trials import AGENT_DOT, agent_of
 from quark_bench.units import Direction, Unit
 
 
@@ -124,8 +125,14 @@ def score_rows(findings: Findings) -> tuple[Shown, ...]:
 
 
 def _score_rows(findings: Findings, name: str) -> Iterator[Shown]:
-    label = name.removeprefix("score_").replace("_", " ")
-    yield Shown(label, name, "answered", f"{name}_answered")
+    scorer = name.removeprefix("score_")
+    agent = agent_of(scorer)
+    if agent is None:
+        label = scorer.replace("_", " ")
+        yield Shown(label, name, "answered", f"{name}_answered")
+    else:
+        label = f"{agent} {scorer.removeprefix(agent + AGENT_DOT)}"
+        yield Shown(label, name)
     if any(_value(findings, arm, f"{name}_scored") not in (1.0, None) for arm in findings.arms):
         yield Shown(f"{label}, scored", f"{name}_scored")
     repeats = findings.manifest["repeats"]

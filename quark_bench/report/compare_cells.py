@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from quark_bench.compared import Compared, Side
 from quark_bench.report import gate_cells
 from quark_bench.report.findings import titled
-from quark_bench.report.sentences import VISIBLE_IDS, plural
+from quark_bench.report.sentences import VISIBLE_IDS, first_named, plural
 from quark_bench.rule import Change, Scale
-from quark_bench.units import COUNT
 
 SIDE_BY_SIDE = "Ratios are means over pairs; bounds are at 95 %, of agents one-sided at 99 %."
 DETECTABLE = "Detectable: the smallest change that would have been found 4 times in 5."
@@ -78,12 +77,14 @@ def details(found: Compared) -> Iterator[str]:
     prompts = found.prompts
     for what, ids in (("vanished", prompts.vanished), ("new", prompts.new), ("changed", prompts.changed)):
         if ids:
-            yield f"{plural(len(ids), 'prompt')} {what}, not compared: {_some(ids)}"
+            yield f"{plural(len(ids), 'prompt')} {what}, not compared: {first_named(ids)}"
     if found.lost_pairs:
         why = "failed or missing on a side, or of different sessions"
         yield f"{plural(found.lost_pairs, 'pair')} of latencies left out: {why}"
-    differ = found.answers_differ
-    yield f"{plural(len(differ), 'prompt')} answered otherwise: {_some(differ)}" if differ else "no answer differs"
+    differ = first_named(found.answers_differ)
+    yield (
+        f"{plural(len(found.answers_differ), 'prompt')} answered otherwise: {differ}" if differ else "no answer differs"
+    )
     yield from _turned_worse(found)
     missing: dict[str, list[str]] = {}
     for row in (*measure_rows(found), *agent_rows(found)):
@@ -125,9 +126,3 @@ def _tone(change: Change) -> str:
     if change.low is not None and change.low > none:
         return "worse"
     return "better" if change.high is not None and change.high < none else ""
-
-
-def _some(ids: Sequence[str]) -> str:
-    """The first few, and how many more."""
-    more = len(ids) - VISIBLE_IDS
-    return ", ".join(ids[:VISIBLE_IDS]) + (f" and {COUNT.format(more)} more" if more > 0 else "")

@@ -10,9 +10,11 @@ import pandas as pd
 
 from quark_bench.arrivals import arrivals_of
 from quark_bench.arrivals_check import ArrivalsCheck
+from quark_bench.blame import Blame
 from quark_bench.chaos import parse_chaos
 from quark_bench.compare import Attribution, Comparison
 from quark_bench.dataset import Prompt
+from quark_bench.discrimination import Discrimination
 from quark_bench.errors import RunNotFoundError
 from quark_bench.gate_result import GateResult
 from quark_bench.measures import Measure
@@ -31,7 +33,9 @@ class Findings:
     `attribution` splits the gain in throughput, `latency_attribution` that in latency; None where the three built-in
     arms are not all there. `prompts` by id are shown beside their answers where they are known. `what_if` tells
     what making each agent of the last arm faster would give; None where it was not asked for. `model_calls` are the
-    questions to models, by arm and model; `arrivals` has a check for every arm with an open load.
+    questions to models, by arm and model; `arrivals` has a check for every arm with an open load. `blame` tells at
+    which agents wrong answers first went wrong, None where no agent was judged; `discriminations` how doubts foretold
+    them.
     """
 
     manifest: Mapping[str, Any]
@@ -46,6 +50,8 @@ class Findings:
     what_if: WhatIf | None = None
     model_calls: Sequence[ModelCalls] = ()
     arrivals: Sequence[ArrivalsCheck] = ()
+    blame: Blame | None = None
+    discriminations: Sequence[Discrimination] = ()
 
     @property
     def arms(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from quark_bench.arrivals import load_of
 from quark_bench.plain import shortened
 from quark_bench.report import (
     arrivals_cells,
+    blame_table,
     categories,
     environment,
     figures,
@@ -29,6 +30,7 @@ from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings
 from quark_bench.report.page import policy, resource, stylesheet, template
 from quark_bench.report.pairs import Pairs, pairs_of
+from quark_bench.report.parity import differing
 from quark_bench.report.ratios import ratios
 from quark_bench.report.scoring import scoring_told
 from quark_bench.report.tiles import tiles
@@ -74,6 +76,8 @@ def render(findings: Findings) -> str:
         more=grid(findings, more_rows(findings)),
         percentiles=grid(findings, PERCENTILES),
         scores=grid(findings, score_rows(findings)),
+        blame=blame_table,
+        differing=differing(findings),
         score_differences=_score_differences(findings),
         scoring=list(scoring_told(findings)),
         figures=_figures(findings, pairs, by_category),

@@ -109,5 +109,5 @@ def ration_lines(findings: Findings) -> Iterator[str]:
     """A sentence for every model that was limited, or that refused."""
     for each in findings.rations:
         refused = f"; refused {sentences.plural(each['refused'], 'time')}" if each["refused"] else ""
-        ceiling = f", from then on {each['ceiling']:.0f} at once at the end" if each["ceiling"] is not None else ""
+        ceiling = f"; {each['ceiling']:.0f} calls at once at the end" if each["ceiling"] is not None else ""
         yield f"Limits of {each['model']}: {limits_told(each)}{refused}{ceiling}"

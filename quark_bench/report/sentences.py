@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quark_bench.compare import Attribution, Comparison, Ratio
@@ -57,10 +57,14 @@ def answers(found: Comparison) -> str:
         return f"{found.b} and {found.a} have none to compare"
     if not found.answers_differ_count:
         return f"{found.b} and {found.a} gave the same answers"
-    named = ", ".join(found.answers_differ[:VISIBLE_IDS])
-    more = found.answers_differ_count - min(VISIBLE_IDS, len(found.answers_differ))
-    rest = f" and {COUNT.format(more)} more" if more else ""
-    return f"{found.b} and {found.a} differ in {plural(found.answers_differ_count, 'answer')}: {named}{rest}"
+    named = first_named(found.answers_differ, found.answers_differ_count)
+    return f"{found.b} and {found.a} differ in {plural(found.answers_differ_count, 'answer')}: {named}"
+
+
+def first_named(names: Sequence[str], count: int | None = None) -> str:
+    """The first few of so many names, and how many more there are."""
+    more = (len(names) if count is None else count) - min(VISIBLE_IDS, len(names))
+    return ", ".join(names[:VISIBLE_IDS]) + (f" and {COUNT.format(more)} more" if more else "")
 
 
 def faults(found: Comparison) -> str:

@@ -17,6 +17,7 @@ from rich.text import Text
 from quark_bench.errors import UsageError
 from quark_bench.plain import one_line, plain, shortened
 from quark_bench.report import arrivals_cells, sentences
+from quark_bench.report.blame_table import blame_table, discrimination_told
 from quark_bench.report.cells import Cell, Grid, Row, grid, score_rows, speed_rows
 from quark_bench.report.failures import kinds_of_failure
 from quark_bench.report.findings import Findings, titled
@@ -67,6 +68,7 @@ def run_table(findings: Findings) -> Group:
         *_paragraph(_slo_lines(findings)),
         *_paragraph(_arrival_lines(findings)),
         *_paragraph(_failure_lines(findings)),
+        *_blame(findings),
         *_paragraph(_loss_lines(findings)),
         *_paragraph(map(_text, scoring_told(findings))),
         *_paragraph(_breaker_lines(findings)),
@@ -214,6 +216,14 @@ def _failure_lines(findings: Findings) -> Iterator[Text]:
         yield _text(f"{each.status}: {each.agent}: {each.error} ({struck})")
     if found.unlisted:
         yield _text(f"and {sentences.plural(found.unlisted, 'more kind')} of failure: see the report")
+
+
+def _blame(findings: Findings) -> Iterator[RenderableType]:
+    """At which agents the last arm's wrong answers first went wrong, and whether a doubt foretold them."""
+    if findings.blame is not None:
+        yield from (blame_table(findings.blame, findings.blame.arms[-1]), Text(""))
+    last = (each for each in findings.discriminations if each.arm == findings.arms[-1])
+    yield from _paragraph(_text(discrimination_told(each)) for each in last)
 
 
 def _loss_lines(findings: Findings) -> Iterator[Text]:

@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from quark_bench.dataset import Dataset, Prompt
+from quark_bench.dataset import Prompt
 from quark_bench.errors import DataError
+from quark_bench.scoring.agents import AgentScorer, Calibration
 from quark_bench.scoring.ahead import ahead
 from quark_bench.scoring.asked import AskedScorer, Overall
 from quark_bench.scoring.registry import BUILT_IN, DEFAULT, Loaders, scorers_named
@@ -15,6 +16,7 @@ from quark_bench.scoring.score import Answered, Judging, Opinion, ReferenceScore
 
 __all__ = [
     "BUILT_IN",
+    "DEFAULT",
     "Answered",
     "AskedScorer",
     "Judging",
@@ -26,7 +28,7 @@ __all__ = [
     "ScoreRow",
     "Scorer",
     "asks_models",
-    "default_scorers",
+    "judged_agents",
     "score_records",
     "scorers_named",
 ]
@@ -50,9 +52,10 @@ class ScoreRow(NamedTuple):
     order_bias: float | None = None
 
 
-def default_scorers(dataset: Dataset) -> list[AskedScorer | Overall]:
-    """The scorers of DEFAULT where the data set has references, which they judge by; else none."""
-    return scorers_named(DEFAULT) if dataset.has_references else []
+def judged_agents(scorers: Iterable[AskedScorer | Overall]) -> tuple[str, ...]:
+    """The agents whose outputs these scorers need, each once."""
+    own = (each.scorer for each in scorers if isinstance(each, AskedScorer))
+    return tuple(dict.fromkeys(each.agent for each in own if isinstance(each, AgentScorer | Calibration)))
 
 
 def asks_models(scorers: Iterable[AskedScorer | Overall]) -> bool:
@@ -123,7 +126,10 @@ def _rows(
             opinion, scored_s = opinions[each.name]
             score = each.passed(opinion.score)
         else:
-            found = each.scorer.score(given, prompt)  # type: ignore[union-attr] # the others were asked before
+            if isinstance(each.scorer, Calibration):
+                found = each.scorer.score_beside(given, scores)
+            else:
+                found = each.scorer.score(given, prompt)  # type: ignore[union-attr] # the others were asked before
             score = None if found is None else each.passed(found)
             scored_s = clock() - start_s
         if score is None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from quark_bench.score_measures import OVERALL
+from quark_bench.scoring.agents import Calibration
 from quark_bench.scoring.score import Judging, Score, Scorer
-
-OVERALL = "overall"
+from quark_bench.trials import agent_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class AskedScorer:
     """A scorer under the name that its scores are kept by. With a `threshold` its scores are passes: 1 from there on,
     else 0. `weight` is its part in the overall score; None where none was given."""
 
-    scorer: Scorer | Judging
+    scorer: Scorer | Judging | Calibration
     name: str
     weight: float | None = None
     threshold: float | None = None
@@ -65,9 +66,13 @@ class Overall:
 
 
 def with_overall(asked: Iterable[AskedScorer]) -> list[AskedScorer | Overall]:
-    """The scorers, followed by the overall score where any has a weight; those without one count 1 then."""
+    """The scorers, followed by the overall score where any has a weight; those of the answer without one count 1 then.
+    Calibrations come last, as they may judge by it."""
     scorers = list(asked)
+    last = [each for each in scorers if isinstance(each.scorer, Calibration)]
+    scorers = [each for each in scorers if each not in last]
     if all(each.weight is None for each in scorers):
-        return [*scorers]
-    weights = {each.name: 1.0 if each.weight is None else each.weight for each in scorers}
-    return [*scorers, Overall(weights, [each.version for each in scorers])]
+        return [*scorers, *last]
+    counted = [each for each in scorers if each.weight is not None or agent_of(each.name) is None]
+    weights = {each.name: 1.0 if each.weight is None else each.weight for each in counted}
+    return [*scorers, Overall(weights, [each.version for each in counted]), *last]

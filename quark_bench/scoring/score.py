@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from quark_bench.dataset import Prompt
@@ -34,9 +35,13 @@ class Answered(NamedTuple):
     answer: str | None
     latency_s: float = 0.0
     cost_usd: float = 0.0
+    outputs: Mapping[str, str | None] = MappingProxyType({})
+    """By agent, for those that are scored and were called: what was kept of the output, None where the agent failed."""
 
 
 NO_ANSWER = Score(0.0, "no answer")
+PASS = "_pass"  # noqa: S105 - no password
+"""Ends the name of a scorer with a threshold, unless it was given another one."""
 
 
 class Scorer(Protocol):

@@ -3,6 +3,7 @@
     NAME[:OPTION=VALUE,...]                 a built-in scorer
     FILE.py:NAME[:OPTION=VALUE,...]         a function; package.module:NAME too
     latency<2[:OPTION=VALUE,...]            a bound: latency or cost, < or <=, a number, s or ms for latency
+    AGENT.MEASURE[@K][:OPTION=VALUE,...]    what an agent returned, or the first K of it: retrieval.recall@5
 
 A comma ends a value where OPTION= follows it, so that a pattern may have others.
 """
@@ -13,7 +14,7 @@ import difflib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from quark_bench.errors import UsageError
 from quark_bench.scoring.bounds import BOUNDED, Bound
@@ -27,18 +28,29 @@ _BOUND = re.compile(
     r"\s*(?P<name>\w+)\s*(?P<op><=?)\s*(?P<number>\d+\.?\d*|\.\d+)\s*(?P<unit>ms|s)?\s*(?::(?P<options>.*))?", re.DOTALL
 )
 _FUNCTION = re.compile(r"(?P<place>[^:=]+:[A-Za-z_]\w*)(?::(?P<options>.*))?", re.DOTALL)
+_AGENT = re.compile(r"(?P<agent>[A-Za-z_]\w*)\.(?P<measure>[A-Za-z]\w*)(?:@(?P<k>\d+))?")
 _BETWEEN = re.compile(r",(?=[A-Za-z_]+=)")
 _NAME = re.compile(r"[A-Za-z]\w*")
 
 
+class OfAgent(NamedTuple):
+    """An agent, as it was written, how it is judged, and how much of its output."""
+
+    agent: str
+    measure: str
+    k: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A scorer as it was written: `kind` is a built-in's name, a function's place, or empty where `bound` says all."""
+    """A scorer as it was written: `kind` is a built-in's name, a function's place, or empty where `bound` or `of_agent`
+    says all."""
 
     text: str
     kind: str
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     bound: Bound | None = None
+    of_agent: OfAgent | None = None
 
     def one(self, option: str) -> str | None:
         """The option's value; None where it was not given."""
@@ -98,6 +110,9 @@ def parse_spec(text: str, built_in: Collection[str]) -> Spec:
     name, _, options = text.partition(":")
     if name in built_in:
         return Spec(text, name, _options(text, options))
+    if (found := _AGENT.fullmatch(name)) and (not options or "=" in options):
+        of_agent = OfAgent(found["agent"], found["measure"], int(found["k"]) if found["k"] else None)
+        return Spec(text, "", _options(text, options), of_agent=of_agent)
     if found := _FUNCTION.fullmatch(text):
         return Spec(text, found["place"], _options(text, found["options"]))
     if name in BOUNDED:
@@ -105,7 +120,8 @@ def parse_spec(text: str, built_in: Collection[str]) -> Spec:
     close = difflib.get_close_matches(name.lower(), built_in, 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise UsageError(
-        f"--score {text}: no such scorer; {hint}scorers: {', '.join(built_in)}, 'latency<2', 'cost<0.01', FILE.py:NAME"
+        f"--score {text}: no such scorer; {hint}scorers: {', '.join(built_in)}, 'latency<2', 'cost<0.01', "
+        "FILE.py:NAME, AGENT.MEASURE"
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 TABLES = {
     "test_soak": ("RESULTS.md", "kills and crowds", "every row is real processes, really killed"),
+    "test_arrivals": ("ARRIVALS.md", "arrivals", "1,000 Poisson arrivals a row, seven agents that sleep"),
     "test_gates": ("GATES.md", "gates", "two gates at a time, each on two worker processes a side"),
 }
 """By test module: file, what it is about, and how it was done."""

@@ -1,17 +1,13 @@
-"""Run data: a run as plain data, as its manifest keeps it and `--json` prints it."""
+"""Summary: a run as plain data, for programs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from quark_bench.measures import measures_as_data
 from quark_bench.report.scoring import scored
+from quark_bench.run import REPORT, Run
 from quark_bench.slo import slo_as_data
-
-if TYPE_CHECKING:
-    from quark_bench.run import Run
-
-REPORT = "report.html"
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -38,10 +34,13 @@ def summary(run: Run) -> dict[str, Any]:
                 "lost_pairs": each.lost_pairs,
                 "mde": each.mde,
                 "answers_differ": each.answers_differ_count,
+                "answers_differ_prompts": list(each.answers_differ),
                 "went_sequential": dict(zip((each.a, each.b), each.went_sequential, strict=True)),
             }
             for each in run.findings.comparisons
         ],
+        "blame": None if run.findings.blame is None else run.findings.blame.as_data(),
+        "discrimination": [each.as_data() for each in run.findings.discriminations],
         "scoring": {name: sums.as_data() for name, sums in scored(run.findings).items()},
         "breakers": list(run.findings.breakers),
         "model_limits": list(run.findings.rations),
@@ -50,15 +49,6 @@ def summary(run: Run) -> dict[str, Any]:
         "gate": run.manifest.get("gate"),
         "slos": [slo_as_data(result) for result in run.slos],
         "report": str(run.path / REPORT) if (run.path / REPORT).is_file() else None,
-    }
-
-
-def weighed(run: Run) -> dict[str, Any]:
-    """What a manifest says of a run's measures and objectives."""
-    return {
-        "measures": {arm: measures_as_data(found) for arm, found in run.measures.items()},
-        "arrivals": [each.as_data() for each in run.arrivals],
-        "slo_results": [slo_as_data(each) for each in run.slos],
     }
 
 
