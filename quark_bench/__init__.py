@@ -15,13 +15,14 @@ from quark_bench.dataset import Dataset
 from quark_bench.display import Displayed
 
 if TYPE_CHECKING:
-    from quark_bench.agent import Agent, Call, Model, Reply, agent
+    from quark_bench.agent import Agent, Call, agent
     from quark_bench.arrivals import Arrivals
     from quark_bench.bench import bench
     from quark_bench.dataset import Prompt
     from quark_bench.errors import QuarkBenchError
     from quark_bench.gate import Gate, gate
     from quark_bench.live_trial import Answer
+    from quark_bench.model import Model, Reply
     from quark_bench.models import openai_model
     from quark_bench.orchestrator import AsyncOrchestrator
     from quark_bench.pipeline import Pipeline
@@ -69,13 +70,13 @@ _HOMES = {
     "Breaker": "policy",
     "Call": "agent",
     "Gate": "gate",
-    "Model": "agent",
+    "Model": "model",
     "Orchestrator": "synchronous",
     "Pipeline": "pipeline",
     "Policy": "policy",
     "Prompt": "dataset",
     "QuarkBenchError": "errors",
-    "Reply": "agent",
+    "Reply": "model",
     "Router": "routing",
     "Run": "run",
     "Strategy": "plan",

@@ -21,8 +21,9 @@ from pathlib import Path
 from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
-from quark_bench.agent import Agent, canonical, model_told
+from quark_bench.agent import Agent, canonical
 from quark_bench.fingerprint import PLAIN, canonical_form
+from quark_bench.model import model_told
 from quark_bench.pipeline import Pipeline
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})

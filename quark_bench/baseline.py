@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from quark_bench.agent import Model
 from quark_bench.dataset import Dataset
 from quark_bench.errors import PipelineError, QuarkBenchError, RunNotFoundError, UsageError
 from quark_bench.gate_result import NULL, PIPELINE, REVISION, RUN
+from quark_bench.model import Model
 from quark_bench.models.shipment import ModelledShipment
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.resolve import resolve

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from quark_bench import store
-from quark_bench.agent import Model
 from quark_bench.asking import with_use
 from quark_bench.chaos import Chaos, ChaoticShipment, parse_chaos
 from quark_bench.dataset import Dataset
@@ -18,6 +17,7 @@ from quark_bench.execute.process import check_can_spawn, cores
 from quark_bench.manifest import as_asked, first_manifest
 from quark_bench.measures import measure_names
 from quark_bench.measuring import Silent, Task, Watcher, conclude, measure
+from quark_bench.model import Model
 from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.pipeline import Pipeline, Shipment
 from quark_bench.plan import Arm, Granularity, Plan, chosen_arms, make_plan

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from quark_bench import store
-from quark_bench.agent import Model
 from quark_bench.arrivals import arrivals_of
 from quark_bench.asking import with_use
 from quark_bench.baseline import Against, Baseline, find_baseline
@@ -28,6 +27,7 @@ from quark_bench.execute.apart import Apart
 from quark_bench.gate_result import REVISION, RUN, GateResult
 from quark_bench.manifest import Manifest, as_asked, count_trials, first_manifest, plan_as_data
 from quark_bench.measuring import Silent, Task, Watcher, conclude, measure
+from quark_bench.model import Model
 from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.parts import count_statuses, list_tables
 from quark_bench.pipeline import Pipeline
@@ -112,7 +112,8 @@ def gate(  # noqa: PLR0913 - one parameter per option of `quark-bench gate`
     path = None if resume is None else store.find_run(resume, out)
     begun = None if path is None else _begun(path)
     main, pack = resolve(pipeline, model=model)
-    scorers = resolve_scorers(scores, dataset, [main])
+    # Of itself a gate judges answers: every further measure is one more that may alarm.
+    scorers = resolve_scorers(scores, dataset, [main], agents=False)
     check_slos(slos, ARMS, scorers, main, repeats)
     store.check_out(out)
     (how,), by_cluster = chosen_arms([arm], in_flight, rate, arrivals), clusters_of(dataset, clusters)

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from quark_bench.agent import Agent, Constant, Model, model_told
+from quark_bench.agent import Agent, Constant
 from quark_bench.chaos import Chaos
 from quark_bench.dataset import Dataset
+from quark_bench.model import Model, model_told
 from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.parts import StoredTable, count_statuses
 from quark_bench.pipeline import Pipeline, Shipment

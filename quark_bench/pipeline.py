@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from quark_bench.agent import RESERVED, Agent, Model, agent, canonical
+from quark_bench.agent import RESERVED, Agent, agent, canonical
 from quark_bench.display import Displayed
 from quark_bench.errors import PipelineError
+from quark_bench.model import Model
 from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.policy import Breaker
 from quark_bench.routing import Router

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from quark_bench.agent import Agent, Model, canonical
+from quark_bench.agent import Agent, canonical
 from quark_bench.agents.nlu import Nlu, intents
 from quark_bench.arm_run import agent_named
 from quark_bench.critical_path import Layout
 from quark_bench.dataset import Dataset
 from quark_bench.errors import PipelineError
+from quark_bench.model import Model
 from quark_bench.models import make_model
 from quark_bench.models.shipment import ModelledShipment
 from quark_bench.pipeline import Pipeline, Shipment
@@ -49,10 +50,10 @@ def resolve(
 
 
 def resolve_scorers(
-    scores: Sequence[str] | None, dataset: Dataset, pipelines: Sequence[Pipeline]
+    scores: Sequence[str] | None, dataset: Dataset, pipelines: Sequence[Pipeline], *, agents: bool = True
 ) -> list[AskedScorer | Overall]:
     """The scorers that are asked for, as `--score` takes them; None for those that fit: answers where the data set has
-    references, and the agents of any of the pipelines that have a name we know and that it has gold for.
+    references, and with `agents` those of the pipelines' that have a name we know and that it has gold for.
 
     Raises UsageError for what is none, and for an agent that no pipeline has; PipelineError for a function that cannot
     be found, ModelError for a judge that cannot be reached: before a run that it is to judge.
@@ -61,7 +62,7 @@ def resolve_scorers(
     if scores is not None:
         return scorers_named(scores, loaders)
     answers = DEFAULT if dataset.has_references else ()
-    return scorers_named([*answers, *_fitting(dataset, pipelines[0])], loaders)
+    return scorers_named([*answers, *(_fitting(dataset, pipelines[0]) if agents else ())], loaders)
 
 
 def scorers_for(scores: Sequence[str] | None, dataset: Dataset, layout: Layout) -> list[AskedScorer | Overall]:

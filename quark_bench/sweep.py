@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from quark_bench import store
-from quark_bench.agent import Model
 from quark_bench.bench import bench, check_slos
 from quark_bench.dataset import Dataset
 from quark_bench.errors import ExecutionError, RunInterrupted, RunNotFoundError, UsageError
 from quark_bench.measuring import Silent, Watcher
+from quark_bench.model import Model
 from quark_bench.model_use import AS_IT_COMES, ModelUse
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Arm, Plan, built_in_arm

@@ -23,9 +23,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from quark_bench.agent import Agent, Call, Constant, Message, Reply, model_told
+from quark_bench.agent import Agent, Call, Constant
 from quark_bench.agent_code import INSTALLED, OWN, STANDARD_LIBRARY
 from quark_bench.errors import PipelineError, QuarkBenchError, describe
+from quark_bench.model import Message, Reply, model_told
 from quark_bench.pipeline import Pipeline
 from quark_bench.user_code import find_pipeline
 

@@ -24,10 +24,11 @@ from typing import Any
 
 import cloudpickle
 
-from quark_bench.agent import Constant, model_told
+from quark_bench.agent import Constant
 from quark_bench.agent_code import OWN, is_own, source_text
 from quark_bench.errors import PipelineError, QuarkBenchError, describe
 from quark_bench.fingerprint import canonical_form
+from quark_bench.model import model_told
 from quark_bench.pipeline import Pipeline
 from quark_bench.source_tree import SourceTree
 

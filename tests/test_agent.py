@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quark_bench.agent import Agent, Call, Input, Reply, agent, canonical, stable_hash
+from quark_bench.agent import Agent, Call, Input, agent, canonical, stable_hash
 from quark_bench.errors import PipelineError
+from quark_bench.model import Reply
 from quark_bench.policy import Breaker, Policy
 
 

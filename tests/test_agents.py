@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quark_bench.agent import Call, Reply, stable_hash
+from quark_bench.agent import Call, stable_hash
 from quark_bench.agents.context import build_context, messages
 from quark_bench.agents.grounding import grounding, unsupported_words
 from quark_bench.agents.latency import AGENTS, CV, PROFILES, draw_s, medians_s
@@ -24,6 +24,7 @@ from quark_bench.agents.retrieval import Passage, index_passages, passages_of, r
 from quark_bench.dataset import Dataset, Prompt
 from quark_bench.errors import DataError, UsageError
 from quark_bench.language import content_stems
+from quark_bench.model import Reply
 from quark_bench.models.offline import read
 from quark_bench.scoring.f1 import judge_f1
 from quark_bench.sources.packed import packed_file

@@ -3,12 +3,12 @@ import asyncio
 import pytest
 
 from quark_bench import Pipeline, Prompt, agent
-from quark_bench.agent import Reply, question_hash
 from quark_bench.errors import ModelRateLimitedError, ModelRefusedError, ModelServerError, ModelTimeoutError
 from quark_bench.execute.deadlines import Deadlines
 from quark_bench.execute.step import Bench, Case, Wired
 from quark_bench.execute.threads import Threads
 from quark_bench.execute.trial import run_trial
+from quark_bench.model import Reply, question_hash
 from quark_bench.model_use import AS_IT_COMES, Limits, ModelUse
 from quark_bench.plan import Strategy
 

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quark_bench import Dataset, Pipeline, Prompt, agent, bench
-from quark_bench.agent import Reply
 from quark_bench.cli.app import call
 from quark_bench.errors import ExecutionError, UsageError
 from quark_bench.export.chrome import Lanes
+from quark_bench.model import Reply
 from quark_bench.model_use import ModelUse
 
 ASKED_BESIDE = 2

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quark_bench.agent import Reply
 from quark_bench.dataset import Prompt
 from quark_bench.errors import ModelRateLimitedError, ModelRefusedError, UsageError
+from quark_bench.model import Reply
 from quark_bench.models import make_model
 from quark_bench.scoring import JUDGED_AT_ONCE, Answered, Loaders, asks_models, score_records, scorers_named
 from quark_bench.scoring.ahead import ahead

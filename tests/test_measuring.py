@@ -6,10 +6,10 @@ import pytest
 from rich.console import Console
 
 from quark_bench import Dataset, Pipeline, Run, agent, bench, resolve
-from quark_bench.agent import Reply
 from quark_bench.dataset import Prompt
 from quark_bench.errors import PipelineError, RunInterrupted, UsageError
 from quark_bench.measuring import Silent
+from quark_bench.model import Reply
 from quark_bench.report.tables import record_view, run_table
 from quark_bench.score_run import KEPT_TOGETHER
 from quark_bench.summary import summary

@@ -1,8 +1,9 @@
 import pytest
 
 from quark_bench import Dataset, Prompt, bench
-from quark_bench.agent import Call, question_hash
+from quark_bench.agent import Call
 from quark_bench.errors import BudgetSpentError, ReplayMissingError, UsageError
+from quark_bench.model import question_hash
 from quark_bench.model_use import Budget, Limits, ModelUse, parse_budget
 from quark_bench.models.replay import Replay
 

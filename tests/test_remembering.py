@@ -9,13 +9,13 @@ from functools import cache
 
 import pytest
 
-from quark_bench.agent import Reply
 from quark_bench.agents.memory import RECALLED, merged
 from quark_bench.agents.nlu import train_classifier
 from quark_bench.agents.quark import quark
 from quark_bench.conversations import Conversations, Lesson
 from quark_bench.dataset import Prompt
 from quark_bench.errors import DataError, UsageError
+from quark_bench.model import Reply
 from quark_bench.plan import Arm
 
 from . import assistant

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from quark_bench import Dataset, Pipeline, Run, agent, bench, resolve
-from quark_bench.agent import Reply
 from quark_bench.cli.app import call
 from quark_bench.errors import DataError, UsageError
+from quark_bench.model import Reply
 from quark_bench.score_run import UNDER_WAY
 
 CALLS = []

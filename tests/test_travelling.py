@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 import pytest
 
 from quark_bench import redact
-from quark_bench.agent import Call, Usage, agent
+from quark_bench.agent import Call, agent
 from quark_bench.execute.attempt import FailedElsewhereError
 from quark_bench.execute.cluster_spec import read_spec
 from quark_bench.execute.dask_agents import DaskAgents
 from quark_bench.execute.processes import Processes
 from quark_bench.execute.travelling import moved
+from quark_bench.model import Usage
 from quark_bench.pipeline import Pipeline
 from quark_bench.plan import Strategy
 

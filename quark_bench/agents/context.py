@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from quark_bench.agent import Message
 from quark_bench.language import TOKENS_PER_WORD, estimated_tokens
+from quark_bench.model import Message
 
 BUDGET = 700
 """Tokens of context: about seven passages of this knowledge, and short enough for any model."""

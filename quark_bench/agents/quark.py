@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from quark_bench.agent import Model, agent
+from quark_bench.agent import agent
 from quark_bench.agents.latency import medians_s
 from quark_bench.agents.memory import Memory, open_memory, open_recollection
 from quark_bench.agents.metrics import Metrics
@@ -33,6 +33,7 @@ from quark_bench.agents.self_improvement import SelfImprovement
 from quark_bench.conversations import Conversations, open_conversations
 from quark_bench.dataset import Dataset
 from quark_bench.errors import UsageError
+from quark_bench.model import Model
 from quark_bench.models.offline import OfflineReader
 from quark_bench.pipeline import Pipeline
 from quark_bench.routing import Router

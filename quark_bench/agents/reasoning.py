@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from quark_bench.agent import Call, Reply
+from quark_bench.agent import Call
 from quark_bench.agents.context import build_context, messages
 from quark_bench.agents.latency import simulate
 from quark_bench.dataset import Prompt
+from quark_bench.model import Reply
 
 UNKNOWN = "fact"
 """The category where NLU gave none: it asks for no form of answer but a sentence."""

@@ -176,7 +176,7 @@ def run_command(
     quark-bench run datasets/quickstart.jsonl
     quark-bench run prompts.csv --pipeline support.py:pipeline --in-flight 32
     quark-bench run gsm8k.jsonl --field text=question --field reference=answer
-    quark-bench run prompts.jsonl --model openai:gpt-5-mini --prices usd.toml --record
+    quark-bench run prompts.jsonl --model openai:gpt-5-mini --record
     quark-bench run prompts.jsonl --model replay:last --speed 10
     quark-bench run prompts.jsonl --failed-in last:exact
     quark-bench run prompts.jsonl --arm async --slo 'latency_s<2@95%'

@@ -13,12 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from quark_bench.agent import Model
 from quark_bench.cli.run import choose_pipeline
 from quark_bench.conversations import Turn
 from quark_bench.errors import describe
 from quark_bench.execute.event_loop import LoopThread
 from quark_bench.live_trial import Answer, Progress, Watch
+from quark_bench.model import Model
 from quark_bench.orchestrator import AsyncOrchestrator
 from quark_bench.resolve import resolve
 from quark_bench.sessions import append_session, check_state, session_of

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console, RenderableType
 
-from quark_bench.agent import Model
 from quark_bench.cli.live import Display, Lines, watching
 from quark_bench.dataset import Dataset
 from quark_bench.errors import RunInterrupted, UsageError
+from quark_bench.model import Model
 from quark_bench.model_use import Limits, ModelUse, parse_budget
 from quark_bench.pipeline import Pipeline
 from quark_bench.plain import one_line, shortened

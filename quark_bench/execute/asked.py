@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from quark_bench.agent import Call, Message, Model, Reply, question_hash
+from quark_bench.agent import Call
 from quark_bench.errors import (
     ModelConnectionError,
     ModelError,
@@ -24,6 +24,7 @@ from quark_bench.execute.decide import Complaint, ask_again_after_s
 from quark_bench.execute.permits import Permit, Permits
 from quark_bench.execute.ration import Ended, Place
 from quark_bench.language import estimated_tokens
+from quark_bench.model import Message, Model, Reply, question_hash
 from quark_bench.model_use import ModelUse
 from quark_bench.record import ModelCall
 

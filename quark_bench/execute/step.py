@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from quark_bench.agent import Call, Input, Model, Usage, canonical, stable_hash
+from quark_bench.agent import Call, Input, canonical, stable_hash
 from quark_bench.dataset import Prompt
 from quark_bench.errors import describe
 from quark_bench.execute.asked import Asked
@@ -24,6 +24,7 @@ from quark_bench.execute.permits import Permits
 from quark_bench.execute.steering import Steering
 from quark_bench.execute.threads import EngineFaultError, Threads
 from quark_bench.execute.values import output_text
+from quark_bench.model import Model, Usage
 from quark_bench.pipeline import Pipeline, Step
 from quark_bench.plan import trial_seed
 from quark_bench.record import ModelCall, Span, SpanStatus

@@ -16,12 +16,13 @@ from typing import Any
 
 import cloudpickle
 
-from quark_bench.agent import Agent, Call, Constant, Usage
+from quark_bench.agent import Agent, Call, Constant
 from quark_bench.errors import describe
 from quark_bench.execute.attempt import Callee, FailedElsewhereError, attempt
 from quark_bench.execute.deadlines import Branch
 from quark_bench.execute.step import Wired
 from quark_bench.execute.threads import Threads
+from quark_bench.model import Usage
 from quark_bench.redact import redact
 
 Carry = Callable[[bytes], Awaitable[bytes]]

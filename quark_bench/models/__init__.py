@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from quark_bench.agent import Model
 from quark_bench.errors import UsageError
+from quark_bench.model import Model
 from quark_bench.models.offline import OfflineReader
 from quark_bench.models.prices import Price, price_of
 

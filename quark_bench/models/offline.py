@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from quark_bench.agent import Call, Message, Reply
+from quark_bench.agent import Call
 from quark_bench.language import estimated_tokens
+from quark_bench.model import Message, Reply
 from quark_bench.models.answering import answer
 from quark_bench.models.reading import Question, Source, ask, rank
 

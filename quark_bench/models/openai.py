@@ -15,10 +15,11 @@ from typing import Any
 
 import h11
 
-from quark_bench.agent import Call, Message, Reply
+from quark_bench.agent import Call
 from quark_bench.errors import MalformedReplyError, ModelError, ModelRefusedError
 from quark_bench.execute.event_loop import LoopThread
 from quark_bench.language import estimated_tokens
+from quark_bench.model import Message, Reply
 from quark_bench.models.answers import Answer, parsed
 from quark_bench.models.connection import clock
 from quark_bench.models.connections import Connections, Place, place_of

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from quark_bench import errors
-from quark_bench.agent import Call, Message, Reply, canonical, question_hash
+from quark_bench.agent import Call, canonical
 from quark_bench.errors import ModelError, ReplayMissingError, UsageError
+from quark_bench.model import Message, Reply, question_hash
 from quark_bench.parts import list_tables
 from quark_bench.store import find_run, read_manifest
 

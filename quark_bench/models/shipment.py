@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import cloudpickle
 
-from quark_bench.agent import Model, model_told
+from quark_bench.model import Model, model_told
 from quark_bench.pipeline import Pipeline, Shipment
 
 

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quark_bench.agent import Call, Message, Model, stable_hash
+from quark_bench.agent import Call, stable_hash
 from quark_bench.dataset import Prompt
 from quark_bench.errors import ModelError, describe
+from quark_bench.model import Message, Model
 from quark_bench.scoring.rubric import Grade, Rubric
 from quark_bench.scoring.score import NO_ANSWER, Answered, Opinion, Score
 

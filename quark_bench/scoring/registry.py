@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from quark_bench.agent import Model
 from quark_bench.errors import PipelineError
+from quark_bench.model import Model
 from quark_bench.score_measures import OVERALL, deciding_scorer
 from quark_bench.scoring.agents import CALIBRATION, MEASURES, AgentScorer, Calibration
 from quark_bench.scoring.asked import AskedScorer, Overall, with_overall

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from quark_bench.agent import Message
 from quark_bench.dataset import Prompt
 from quark_bench.errors import UsageError
+from quark_bench.model import Message
 
 DEFAULT = """\
 Is the answer right? Where there is a reference, that is what is right; other words for the same do not matter.

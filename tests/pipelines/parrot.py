@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from quark_bench import Pipeline, agent
-from quark_bench.agent import Reply
+from quark_bench.model import Reply
 
 
 class Parrot:

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from quark_bench import Pipeline, agent
-from quark_bench.agent import Reply
+from quark_bench.model import Reply
 
 
 @agent
