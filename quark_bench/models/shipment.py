@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-import cloudpickle
-
+from quark_bench.fingerprint import canonical_form
 from quark_bench.model import Model, model_told
 from quark_bench.pipeline import Pipeline, Shipment
 
@@ -25,7 +24,7 @@ class ModelledShipment:
     @property
     def key(self) -> str:
         """Of its own also where only what leaves answers alone is another: prices, the key's variable."""
-        return _keyed(self.shipment.key, cloudpickle.dumps(self.model))
+        return _keyed(self.shipment.key, canonical_form(self.model).encode())
 
     def load(self) -> Pipeline:
         """Build the pipeline in this process. Raises PipelineError."""
