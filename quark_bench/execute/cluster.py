@@ -109,7 +109,7 @@ def _local(workers: int, threads: int, clusters: int) -> Iterator[LocalCluster]:
                 host=LOOPBACK,
                 dashboard_address=f"{LOOPBACK}:{_free_dashboard_port()}",
                 memory_limit=int(MEMORY_LIMIT * MEMORY_SHARE / workers / clusters),
-                silence_logs=logging.CRITICAL,
+                silence_logs=logging.CRITICAL + 1,  # critical to Dask is a client that leaves before its last news
             )
     except (OSError, RuntimeError, TimeoutError) as error:
         raise ClusterError(

@@ -70,7 +70,9 @@ def model_lines(findings: Findings) -> Iterator[str]:
         first, wait_s = each.quantile_s("first_token_s", 0.50), sum(each.waited_s)
         if first.value is None and not wait_s and not each.retries and each.statuses["ok"] == each.calls:
             continue
-        told = [f"{sentences.plural(each.calls, 'call')}, answered in {_told(each.quantile_s('took_s', 0.50))} (p50)"]
+        took = each.quantile_s("took_s", 0.50)
+        how = "none answered" if took.value is None else f"answered in {SECONDS.format(took.value)} (p50)"
+        told = [f"{sentences.plural(each.calls, 'call')}, {how}"]
         if first.value is not None:
             told.append(
                 f"first token after {_told(first)}, {_told(each.quantile_s('inter_token_s', 0.50))} between tokens"
