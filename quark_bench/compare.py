@@ -85,7 +85,7 @@ def compare_arms(
         parallel_efficiency=_value(measures_b, "parallel_efficiency"),
         pairs=len(timed),
         lost_pairs=len(paired) - len(timed),
-        mde=stats.minimum_detectable_effect(latency.se),
+        mde=stats.minimum_detectable_effect(latency.se, latency.df),
         answers_differ=differ[:MOST_NAMED],
         answers_differ_count=len(differ),
         scores=score_differences(paired, [name for name in measures_a if name in measures_b]),

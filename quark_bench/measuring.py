@@ -107,8 +107,10 @@ def record_blocks(
     path: Path, manifest: Manifest, plan: Plan, executor: Executor, layout: Layout, watcher: Watcher
 ) -> None:
     """Carry out all blocks and write what comes back. Whatever happens, the manifest tells how it ended."""
-    store.write_manifest(path, manifest)
     state, spending = "failed", Spending.so_far(path, manifest)
+    if spending.is_over and spending.trials < plan.planned:
+        raise BudgetSpentError(spending.told(plan.planned, path))
+    store.write_manifest(path, manifest)
 
     def ask_to_end() -> None:
         executor.drain.begin()
@@ -130,13 +132,15 @@ def record_blocks(
                     watcher.stage(f"the budget is spent: ending what is under way, {DRAIN_S:.0f} s at most")
         if spending.is_over and spending.trials < plan.planned:
             state = "interrupted"
-            raise BudgetSpentError(spending.told(plan.planned))
+            raise BudgetSpentError(spending.told(plan.planned, path))
         if executor.drain.begun and not spending.is_over:
             raise KeyboardInterrupt  # it ends as after a second Ctrl-C
         state = "running"  # until it is weighed: a run killed in between is continued there
     except KeyboardInterrupt:
         state = "interrupted"
         raise RunInterrupted(path, continuing(manifest, path)) from None
+    except BudgetSpentError:
+        raise
     except ExecutionError as error:
         raise type(error)(f"{error}; continue with: {continuing(manifest, path)}") from error
     finally:
@@ -180,12 +184,12 @@ class Spending:
     def is_over(self) -> bool:
         return self.budget is not None and self.budget.spent(self.cost_usd, self.tokens) >= self.budget.amount
 
-    def told(self, planned: int) -> str:
+    def told(self, planned: int, path: Path) -> str:
         assert self.budget is not None, "only a budget is spent"
         spent = self.budget.told(self.budget.spent(self.cost_usd, self.tokens))
         return (
             f"the budget of {self.budget.told(self.budget.amount)} is spent: {spent} for {self.trials:,} of "
-            f"{planned:,} trials; go on with a larger --budget"
+            f"{planned:,} trials; go on with a larger one: quark-bench run --resume {path} --budget MORE"
         )
 
 

@@ -26,6 +26,8 @@ ALL_EQUAL = "all values equal"
 MOST_WINDOWS = 10
 FEWEST_WINDOWS = 5
 """Windows of a throughput interval; with fewer its coverage is too low to be shown."""
+STEADY = 4
+"""Times as many completions as prompts in flight: in fewer, filling and draining are most of what is seen."""
 FEWEST_COMPLETIONS = 5
 """In a window, on average: with fewer, its rate moves in steps that are larger than what is measured."""
 
@@ -35,7 +37,7 @@ class Interval:
     """A value and its bounds: None where there is no valid one, and `note` says why.
 
     `n` counts the independent observations. `se` is the standard error of the mean that the bounds come
-    from, on the scale it was taken on (logarithms for a ratio).
+    from, on the scale it was taken on (logarithms for a ratio), with `df` degrees of freedom.
     """
 
     value: float | None
@@ -44,6 +46,7 @@ class Interval:
     n: int
     note: str = ""
     se: float | None = None
+    df: int | None = None
 
     def noted(self, note: str) -> Interval:
         """The same with `note` before its own."""
@@ -158,7 +161,7 @@ def _t_interval(mean: float, se: float, df: int, n: int, level: float) -> Interv
     if se <= 1e-12 * abs(mean):
         return Interval(mean, None, None, n, ALL_EQUAL)
     half = float(distributions.t.ppf((1 + level) / 2, df)) * se
-    return Interval(mean, mean - half, mean + half, n, se=se)
+    return Interval(mean, mean - half, mean + half, n, se=se, df=df)
 
 
 def paired_difference(a: Any, b: Any, groups: Mapping[str, Groups], *, level: float = 0.95) -> Interval:
@@ -176,7 +179,7 @@ def paired_difference(a: Any, b: Any, groups: Mapping[str, Groups], *, level: fl
     mean, n = float(first.mean()), len(first)
     levels = levels_of_error(differences, groups)
     if not levels:
-        return Interval(mean, None, None, n, "n too small: 2 needed")
+        return Interval(mean, None, None, n, f"n too small: 2 {next(iter(groups))} needed")
     widest = max(levels, key=lambda each: each.se)
     return _t_interval(mean, widest.se, widest.df, n, level)
 
@@ -209,7 +212,7 @@ def paired_log_ratio(a: Any, b: Any, groups: Mapping[str, Groups], *, level: flo
     kept = {name: codes[usable] for name, codes in groups.items()}
     logs = paired_difference(np.log(above[usable]), np.log(below[usable]), kept, level=level)
     value, low, high = (_exp(number) for number in (logs.value, logs.low, logs.high))
-    return Interval(value, low, high, logs.n, logs.note, logs.se)
+    return Interval(value, low, high, logs.n, logs.note, logs.se, logs.df)
 
 
 def _exp(number: float | None) -> float | None:
@@ -225,14 +228,17 @@ def ratio_of_sums(a: Any, b: Any) -> float | None:
     return float(_floats(a).sum()) / total if total > 0 else None
 
 
-def minimum_detectable_effect(se: float | None) -> float | None:
-    """The smallest change of a ratio found with 80 % power by a one-sided 99 % test: exp(3.17 SE) - 1.
+def minimum_detectable_effect(se: float | None, df: int | None = None) -> float | None:
+    """The smallest change of a ratio found with 80 % power by a one-sided 99 % test: exp((t(0.99) + t(0.80)) SE) - 1.
 
-    0.05 is 5 %. `se` is the standard error of the mean log ratio; None where there is none.
+    0.05 is 5 %. `se` is the standard error of the mean log ratio, which `df` observations more than one tell: of two
+    blocks little can be detected. None where there is none. Source: Cohen, Statistical Power Analysis, 2nd ed., 2.4,
+    with quantiles of t for those of the normal distribution, which it reaches as 3.17 SE.
     """
     if se is None:
         return None
-    return math.expm1(min(709.0, float(distributions.norm.ppf(0.99) + distributions.norm.ppf(0.80)) * se))
+    law = distributions.norm if df is None else distributions.t(df)
+    return math.expm1(min(709.0, float(law.ppf(0.99) + law.ppf(0.80)) * se))
 
 
 def wilson(k: float, n: float, *, level: float = 0.95) -> Interval:
@@ -269,8 +275,9 @@ def batch_means(blocks_s: Sequence[Any], in_flight: int, counted: Sequence[Any] 
     Fill and drain (the first and last `in_flight` completions of a block) are dropped, the rest is cut into
     windows of equal length, ten in all where there are ten blocks or fewer, and the windows' rates give a t
     interval. Windows are halved while their lag-1 autocorrelation exceeds 2 / sqrt(k) or they hold fewer than five
-    completions each; below five windows there are no bounds. Where a block is too short to be trimmed, rates
-    come from makespans. Source: batch means, Law, Simulation Modeling and Analysis, 5th ed., section 9.5.3.
+    completions each; below five windows there are no bounds. Where a block is too short to be trimmed, with fewer than
+    STEADY times as many completions as are in flight, rates come from makespans. Source: batch means, Law, Simulation
+    Modeling and Analysis, 5th ed., section 9.5.3.
     """
     blocks = [_completions(block, None if counted is None else counted[n]) for n, block in enumerate(blocks_s)]
     blocks = [(ends_s, so_far) for ends_s, so_far in blocks if len(ends_s)]
@@ -279,11 +286,13 @@ def batch_means(blocks_s: Sequence[Any], in_flight: int, counted: Sequence[Any] 
     shortest = min(
         (len(ends_s) - 1 if len(ends_s) and ends_s[-1] > ends_s[0] else 0 for ends_s, _ in trimmed), default=0
     )
+    if any(len(ends_s) < STEADY * in_flight for ends_s, _ in blocks):
+        shortest = 0
     if shortest < FEWEST_COMPLETIONS:
         makespans = ratio_of_totals(
             [so_far[-1] for _, so_far in blocks], [ends_s[-1] for ends_s, _ in blocks], fewest=FEWEST_WINDOWS
         )
-        return makespans.noted("from makespans: blocks too short to trim their fill and drain")
+        return makespans.noted(f"filling and draining counted: fewer than {STEADY} times as many as in flight")
     a_block = min(max(1, MOST_WINDOWS // len(blocks)), shortest // FEWEST_COMPLETIONS)
     windows = [_windows(*block, a_block) for block in trimmed]
     while a_block > 1 and _correlated([counts / lengths_s for counts, lengths_s in windows]):

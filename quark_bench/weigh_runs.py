@@ -139,7 +139,7 @@ def _restated(change: Change, better: Interval) -> Change:
     def worse(value: float | None) -> float | None:
         return None if value is None or (ratio and not value) else 1 / value if ratio else -value
 
-    mde = stats.minimum_detectable_effect(better.se) if ratio else None
+    mde = stats.minimum_detectable_effect(better.se, better.df) if ratio else None
     low, high = worse(better.high), worse(better.low)
     return replace(change, worse=worse(better.value), low=low, high=high, p=None, mde=mde, note=better.note)
 

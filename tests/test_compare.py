@@ -153,7 +153,7 @@ def test_repeats_are_averaged_by_prompt() -> None:
 def test_one_block_gives_a_ratio_of_throughputs_without_interval() -> None:
     found = compared(pd.concat([arm("sync", 1.0, blocks=1), arm("parallel", 0.5, blocks=1)])).throughput
     assert found.value == near(2.0)
-    assert (found.low, found.note) == (None, "n too small: 2 needed")
+    assert (found.low, found.note) == (None, "n too small: 2 blocks needed")
 
 
 def test_the_gain_splits_into_branches_and_prompts_in_flight() -> None:

@@ -23,6 +23,8 @@ def test_a_recorded_run_answers_again_what_it_was_asked(tmp_path):
     replay = Replay.of("last", tmp_path)
     again = measured(tmp_path, model=replay, repeats=2)
     assert replay.name == f"replay:{run.path.name}"
+    assert again.findings.titled("Latency") == "Latency, replayed"
+    assert Replay.of(run.path.name, tmp_path, 10).name == f"replay:{run.path.name} at 10x its speed"
     assert again.manifest["pipeline"]["model"] == replay.name
     answers = run.records.set_index("prompt_id")["answer"]
     assert all(answers[row.prompt_id] == row.answer for row in again.records.itertuples())
@@ -71,6 +73,8 @@ def test_a_budget_ends_a_run_that_a_larger_one_continues(tmp_path):
     ):
         measured(tmp_path, in_flight=1, use=ModelUse(budget=parse_budget("4usd")))
     (path,) = tmp_path.iterdir()
+    with pytest.raises(BudgetSpentError, match="go on with a larger one: .* --budget MORE"):
+        measured(tmp_path, in_flight=1, use=ModelUse(budget=parse_budget("4usd")), resume=path)
     ended = measured(tmp_path, in_flight=1, use=ModelUse(budget=parse_budget("100usd")), resume=path)
     assert (ended.manifest["state"], ended.manifest["session"]) == ("complete", 1)
     assert len(ended.records) == 12

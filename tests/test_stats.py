@@ -299,7 +299,7 @@ def test_short_blocks_fall_back_to_makespans_and_say_so() -> None:
     found = stats.batch_means([np.array([1.0, 2.0, 4.0])], 8)
     assert found.value == pytest.approx(0.75)
     assert found.low is None
-    assert found.note == "from makespans: blocks too short to trim their fill and drain; n too small: 5 needed"
+    assert found.note == "filling and draining counted: fewer than 4 times as many as in flight; n too small: 5 needed"
 
 
 def test_a_rate_of_some_completions_is_over_the_time_of_all() -> None:

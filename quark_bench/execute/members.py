@@ -245,7 +245,7 @@ class Members:
                 self._offsets[name] = member.clock.offset_s
                 self._ready = self._ready | {address: member}
             else:
-                self._unfit[address] = f"worker {address} could not load the pipeline: {failure}"
+                self._unfit[address] = f"worker {address} could not get ready: {failure}"
         except TimeoutError:
             self._unfit[address] = (
                 f"worker {address} took longer than {PREPARE_S:.0f} s to get ready; make the agents' set-ups shorter"

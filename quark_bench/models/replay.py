@@ -43,7 +43,8 @@ class Replay:
     """
 
     def __init__(self, run_id: str, calls: Mapping[tuple[str, str], Mapping[int, Attempts]], speed: float) -> None:
-        self.name = f"replay:{run_id}"
+        self.name = f"replay:{run_id}" + (f" at {speed:g}x its speed" if speed != 1 else "")
+        self._run_id = run_id
         self._calls = calls
         self._speed = speed
 
@@ -102,8 +103,7 @@ class Replay:
 
     def _missing(self, call: Call, why: str) -> ReplayMissingError:
         return ReplayMissingError(
-            f"prompt {call.prompt_id!r}: agent {call.agent!r} {why} in {self.name.removeprefix('replay:')}; "
-            "record it again with --record",
+            f"prompt {call.prompt_id!r}: agent {call.agent!r} {why} in {self._run_id}; record it again with --record",
             final=True,
         )
 

@@ -111,6 +111,13 @@ def titled(manifest: Mapping[str, Any], title: str) -> str:
     return ", ".join(filter(None, (title, conditions(manifest))))
 
 
+def _replayed(model: str | None) -> str | None:
+    """`replayed` of a run whose model is a recorded one, `replayed at 10x its speed` where that was not its own."""
+    if model is None or not model.startswith("replay:"):
+        return None
+    return "replayed" + model[model.index(" at ") :] if " at " in model else "replayed"
+
+
 def conditions(manifest: Mapping[str, Any]) -> str:
     """`simulated latency (PROFILE)`, `learning as it goes`, `chaos (FAULTS)`, `cache` and `open load (ARRIVALS)` where
     a run was made so; and which arms' arrivals the client could not keep up with."""
@@ -123,6 +130,7 @@ def conditions(manifest: Mapping[str, Any]) -> str:
         "learning as it goes" if learns else None,
         f"chaos ({chaos.told()})" if chaos else None,
         "cache" if manifest.get("cache") else None,
+        _replayed(manifest["pipeline"].get("model")),
         f"open load ({'; '.join(loads)})" if loads else None,
         *(f"{each['arm']} could not keep up with it ({each['why']}; {each['remedy']})" for each in behind),
     )

@@ -109,7 +109,8 @@ def limits_told(ration: Mapping[str, Any]) -> str:
 
 def ration_lines(findings: Findings) -> Iterator[str]:
     """A sentence for every model that was limited, or that refused."""
-    for each in findings.rations:
+    newest = {each["model"]: each for each in findings.rations}  # of the sessions of a run, the last
+    for each in newest.values():
         refused = f"; refused {sentences.plural(each['refused'], 'time')}" if each["refused"] else ""
         ceiling = f"; {each['ceiling']:.0f} calls at once at the end" if each["ceiling"] is not None else ""
         yield f"Limits of {each['model']}: {limits_told(each)}{refused}{ceiling}"

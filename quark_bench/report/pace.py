@@ -37,6 +37,8 @@ class Pace:
         count, took_s = len(batch), now_s - self._last_s
         self.done += count
         self.failed += sum(status == RecordStatus.FAILED for status in batch.records["status"])
+        if batch.arm != self._arm:
+            self._latencies.clear()  # the median is of the arm that it stands beside
         self._arm = batch.arm
         self._left[batch.arm] -= count
         self._finished[batch.arm] += count

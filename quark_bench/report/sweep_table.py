@@ -170,7 +170,7 @@ def _notes(found: SweepResult) -> Iterator[str]:
         levels = ", ".join(f"{each.level:g}" for each in short)
         yield (
             f"Too few prompts for {levels} in flight: with fewer than {STEADY} times as many, filling and draining are "
-            "most of what is measured."
+            f"most of what is measured; give {STEADY * short[-1].level:,.0f} prompts."
         )
     for each in found.ascending:
         if each.behind:

@@ -280,7 +280,7 @@ def _bar_line(bar: Bar, longest_s: float) -> Text:
     width = max(1, end - start) if bar.attempt else 0
     drawn = " " * ready + "·" * (start - ready) + ("█" if bar.on_chain else "▒") * width
     name = one_line(bar.agent) + (f" (try {bar.attempt})" if bar.attempt > 1 else "")
-    line = Text(f"  {_clipped(name):<{NAME_WIDTH}}{drawn:<{BAR_WIDTH + 1}}")
+    line = Text(f"  {_clipped(name):<{NAME_WIDTH}}{drawn:<{BAR_WIDTH + 2}}")
     line.append(SECONDS.format(bar.duration_s) if bar.attempt else "", style="dim")
     return line if bar.status == "ok" else line.append("  ").append(_state(bar.status))
 
