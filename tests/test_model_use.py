@@ -73,7 +73,7 @@ def test_a_budget_ends_a_run_that_a_larger_one_continues(tmp_path):
     ):
         measured(tmp_path, in_flight=1, use=ModelUse(budget=parse_budget("4usd")))
     (path,) = tmp_path.iterdir()
-    with pytest.raises(BudgetSpentError, match="go on with a larger one: .* --budget MORE"):
+    with pytest.raises(BudgetSpentError, match=r"go on with a larger one: .* --budget MORE"):
         measured(tmp_path, in_flight=1, use=ModelUse(budget=parse_budget("4usd")), resume=path)
     ended = measured(tmp_path, in_flight=1, use=ModelUse(budget=parse_budget("100usd")), resume=path)
     assert (ended.manifest["state"], ended.manifest["session"]) == ("complete", 1)
