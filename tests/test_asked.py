@@ -5,6 +5,8 @@ import pytest
 from quark_bench import Pipeline, Prompt, agent
 from quark_bench.errors import ModelRateLimitedError, ModelRefusedError, ModelServerError, ModelTimeoutError
 from quark_bench.execute.deadlines import Deadlines
+from quark_bench.execute.permits import Permits
+from quark_bench.execute.ration import Ended
 from quark_bench.execute.step import Bench, Case, Wired
 from quark_bench.execute.threads import Threads
 from quark_bench.execute.trial import run_trial
@@ -151,3 +153,37 @@ def test_no_more_questions_are_under_way_than_allowed_and_all_are_answered():
     assert (record.answer, model.most, len(calls)) == (str(["yes"] * 12).replace("'", '"'), 3, 12)
     assert sorted(call.number for call in calls) == list(range(1, 13))
     assert {call.reply for call in calls} == {"yes"}
+
+
+def test_who_gives_up_waiting_leaves_the_permits_to_others_and_nothing_spins():
+    async def made():
+        permits, place = Permits(), ("run", "m")
+        assert permits.pass_freely(place, Limits(calls=1), 0) is None
+        first = await permits.enter(place, 0)
+        waiters = [asyncio.create_task(permits.enter(place, 0)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        for waiter in waiters[:2]:
+            waiter.cancel()
+        rounds = 0
+        exchange = permits.hub.exchange
+
+        def counted(*arguments):
+            nonlocal rounds
+            rounds += 1
+            return exchange(*arguments)
+
+        permits.hub.exchange = counted
+        await asyncio.sleep(0.2)
+        assert rounds < 30
+        permits.leave(place, first, Ended.ANSWERED, 0)
+        await asyncio.wait_for(waiters[2], 5)
+        permits.leave(place, waiters[2].result(), Ended.ANSWERED, 0)
+        waiters = [asyncio.create_task(permits.enter(place, 0)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        waiters[1].cancel()  # now only one that was cancelled is left in the queue
+        await asyncio.sleep(0.05)
+        rounds = 0
+        await asyncio.sleep(0.2)
+        assert rounds < 30
+
+    asyncio.run(made())

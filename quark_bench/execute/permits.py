@@ -49,9 +49,10 @@ class _Queue:
     """To be given back."""
 
     def row(self, place: Place) -> Told:
-        """All there is to say, which is news no longer."""
+        """All there is to say, which is news no longer. Who was cancelled waits no more."""
+        self.waiting = deque(each for each in self.waiting if not each[1].done())
         limits = [self.limits.requests_per_s, self.limits.tokens_per_min, self.limits.calls]
-        needs = [tokens for tokens, granted in self.waiting if not granted.done()][:MOST_ASKED]
+        needs = [tokens for tokens, _ in self.waiting][:MOST_ASKED]
         row = [*place, limits, self.held, needs, by_end(self.ended), self.tokens]
         self.ended, self.tokens = [], 0.0
         return row
