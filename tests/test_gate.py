@@ -71,7 +71,7 @@ def of(found, measure):
 
 
 def test_a_slower_candidate_regresses_is_measured_twice_and_its_agent_is_named(gated):
-    found = gated(assistant(look_s=0.02), assistant())
+    found = gated(assistant(look_s=0.03, aside_s=0.008), assistant(look_s=0.01, aside_s=0.008))
     assert found.result.verdict is Verdict.REGRESSED
     assert found.result.exit_code == 1
     latency = of(found, "latency")
