@@ -1,7 +1,6 @@
 """Any cluster: real classes, remote processes, certificates, and who can reach what we start."""
 
 import contextlib
-import datetime
 import ipaddress
 import json
 import os
@@ -12,16 +11,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from distributed.security import Security
 
 from quark_bench.bench import Silent
 from quark_bench.errors import ClusterError, UsageError
 from quark_bench.execute import cluster as cluster_module
 
+from .certificates import make_certificates
 from .conftest import Way
 
 OWN = """
@@ -217,38 +213,6 @@ def test_a_scheduler_file_is_where_a_run_takes_place(remote, elsewhere, own, run
 
 
 # -- certificates
-
-
-def make_certificates(folder):
-    """A CA of its own, and a certificate that it signed: ca.pem, own.pem, own-key.pem."""
-    folder.mkdir()
-    authority, ca = _certificate("the tests' authority", None)
-    key, certificate = _certificate("one end", (authority, ca))
-    (folder / "ca.pem").write_bytes(ca.public_bytes(serialization.Encoding.PEM))
-    (folder / "own.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "own-key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return folder
-
-
-def _certificate(name, issuer):
-    key = ec.generate_private_key(ec.SECP256R1())
-    signing, signer = issuer or (key, None)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(signer.subject if signer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=signer is None, path_length=None), critical=True)
-        .sign(signing, hashes.SHA256())
-    )
-    return key, made
 
 
 TLS = '[tls]\nca_file = "ca.pem"\ncert = "own.pem"\nkey = "own-key.pem"\n'

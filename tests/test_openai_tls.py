@@ -1,16 +1,10 @@
 """The model behind a server that speaks https: a terminator with a certificate of the tests' own authority."""
 
 import asyncio
-import datetime
-import ipaddress
 import ssl
 import threading
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from quark_bench import openai_model
 from quark_bench.agent import Call
@@ -18,48 +12,22 @@ from quark_bench.errors import ModelConnectionError
 from quark_bench.models import connections
 from quark_bench.testing import ModelServer
 
+from .certificates import make_certificates
+
 QUESTION = [{"role": "user", "content": "tell me"}]
-
-
-def certificate(name, issuer=None, address=None):
-    key = ec.generate_private_key(ec.SECP256R1())
-    signing, signer = issuer or (key, None)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(signer.subject if signer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=signer is None, path_length=None), critical=True)
-    )
-    if address:
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
-        made = made.add_extension(names, critical=False)
-    return key, made.sign(signing, hashes.SHA256())
 
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
     """A folder with the authority's certificate, and the server's with its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    ca_key, ca = certificate("the tests' authority")
-    key, own = certificate("server", (ca_key, ca), "127.0.0.1")
-    (folder / "ca.pem").write_bytes(ca.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    (folder / "own.pem").write_bytes(pem + own.public_bytes(serialization.Encoding.PEM))
-    return folder
+    return make_certificates(tmp_path_factory.mktemp("tls"), "127.0.0.1")
 
 
 @pytest.fixture(scope="module")
 def secure_url(authority):
     """Of a terminator before the test server, in a thread."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(authority / "own.pem")
+    context.load_cert_chain(authority / "own.pem", authority / "own-key.pem")
     loop, ports, accepted = asyncio.new_event_loop(), [], []
 
     with ModelServer(first_token_s=0.0, between_tokens_s=0.0, tokens=3, apart=False) as server:
